@@ -1,0 +1,21 @@
+//! The language of SCSI: types, command rows, sense data, VPD, mode and log pages.
+//!
+//! This crate knows numbers and layouts (SAM, SPC, SBC) and nothing else: no device, no task, no transport. It is pure: bytes in, values out,
+//! and back. Unknown codes are kept, so that whatever arrived can be shown and sent on unchanged.
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+pub mod asc;
+pub mod command;
+pub mod outcome;
+pub mod sense;
+pub mod types;
+
+pub use command::{CommandRow, Direction, Operation, Refusal};
+pub use outcome::{DataIn, Outcome, Status};
+pub use sense::{Asc, Sense, SenseFormat, SenseKey};
+pub use types::{BlockCount, BlockRange, BlockSize, ByteOffset, DeviceType, Lba, Lun, RelativePort, TaskAttribute};

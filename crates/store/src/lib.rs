@@ -1,0 +1,150 @@
+//! Where bytes live.
+//!
+//! A store turns an operation into an I/O plan, or answers at once. It knows nothing of SCSI and nothing of rings. A new store is one file and one line,
+//! and passes the contract test of this crate.
+
+use std::os::fd::RawFd;
+
+/// What a store is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Geometry {
+    /// Size in bytes.
+    pub bytes: u64,
+    /// It can only be read.
+    pub read_only: bool,
+    /// It can deallocate.
+    pub can_discard: bool,
+    /// Preferred I/O size in bytes, 0 when unknown.
+    pub preferred: u32,
+    /// What it keeps survives the process.
+    pub durable: bool,
+    /// Buffers, offsets and lengths of an I/O plan must be multiples of this (direct I/O); 1 otherwise.
+    pub alignment: u32,
+}
+
+/// Why an operation failed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Error {
+    /// ENOSPC, EDQUOT.
+    NoSpace,
+    /// EROFS, or a store opened read-only.
+    ReadOnly,
+    /// Any other failure of the medium; the system's error number.
+    Io(i32),
+    /// The store cannot do this.
+    Unsupported,
+    /// The range lies outside the store: a bug above.
+    OutOfRange,
+}
+
+/// An operation for a reactor to execute on a file descriptor. Reads and writes use the buffer that the caller passed to the store; a short read
+/// past the end of the file is filled with zeros, a short write is continued.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Io {
+    /// Read into the caller's buffer.
+    Read {
+        /// File.
+        file: RawFd,
+        /// Position in the file.
+        offset: u64,
+    },
+    /// Write the caller's bytes; `sync` makes them durable before it ends.
+    Write {
+        /// File.
+        file: RawFd,
+        /// Position in the file.
+        offset: u64,
+        /// RWF_DSYNC or a following fdatasync.
+        sync: bool,
+    },
+    /// fdatasync.
+    Sync {
+        /// File.
+        file: RawFd,
+    },
+    /// fallocate(PUNCH_HOLE | KEEP_SIZE), or BLKDISCARD.
+    Discard {
+        /// File.
+        file: RawFd,
+        /// Position.
+        offset: u64,
+        /// Bytes.
+        len: u64,
+        /// A block device.
+        block_device: bool,
+    },
+    /// fallocate(ZERO_RANGE | KEEP_SIZE), or BLKZEROOUT; falls back to writing zeros. `sync` as above.
+    Zero {
+        /// File.
+        file: RawFd,
+        /// Position.
+        offset: u64,
+        /// Bytes.
+        len: u64,
+        /// A block device.
+        block_device: bool,
+        /// Durable before it ends.
+        sync: bool,
+    },
+}
+
+/// A store's answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Plan {
+    /// Finished now.
+    Done(Result<(), Error>),
+    /// The caller's reactor does this and translates the result with [`error_of`].
+    Io(Io),
+}
+
+/// A piece of a store with one allocation state.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Extent {
+    /// First byte.
+    pub offset: u64,
+    /// Bytes.
+    pub len: u64,
+    /// Holds blocks.
+    pub mapped: bool,
+}
+
+/// A place for bytes. Shared by all reactors; answers are immediate or plans, nothing blocks for long.
+pub trait Store: Send + Sync {
+    /// What it is.
+    fn geometry(&self) -> Geometry;
+    /// Fill `into` from `offset`.
+    fn read(&self, offset: u64, into: &mut [u8]) -> Plan;
+    /// Keep `from` at `offset`; `stable`: durable before it ends.
+    fn write(&self, offset: u64, from: &[u8], stable: bool) -> Plan;
+    /// Make durable what was written to the range (`len` 0: everything).
+    fn flush(&self, offset: u64, len: u64) -> Plan;
+    /// The range reads as zeros afterwards.
+    fn zero(&self, offset: u64, len: u64, stable: bool) -> Plan;
+    /// Deallocate; the range reads as zeros afterwards.
+    fn discard(&self, offset: u64, len: u64) -> Plan;
+    /// Allocation of the range, at most `max` extents, contiguous from `offset`.
+    fn extents(&self, offset: u64, len: u64, max: usize) -> Result<Vec<Extent>, Error>;
+    /// A hint that the range will be read.
+    fn prefetch(&self, offset: u64, len: u64);
+    /// Kind, as `bstype` names it: `rdwr`, `memory`, `null`.
+    fn kind(&self) -> &'static str;
+}
+
+/// Our error for a system error number.
+pub fn error_of(errno: i32) -> Error {
+    match errno {
+        libc::ENOSPC | libc::EDQUOT => Error::NoSpace,
+        libc::EROFS | libc::EBADF | libc::EPERM => Error::ReadOnly,
+        libc::EOPNOTSUPP | libc::ENOSYS => Error::Unsupported,
+        other => Error::Io(other),
+    }
+}
+// CONTRACT (implemented in `memory.rs`, `null.rs`, `file.rs`, `lock.rs`):
+// pub struct Memory; impl Memory { pub fn new(bytes: u64) -> Memory }        // sparse, 64 KiB (or so) chunks, sharded locks; torn-free per block
+// pub struct Null;   impl Null   { pub fn new(bytes: u64) -> Null }          // reads zeros, forgets writes
+// pub struct File;                                                            // file and block device; O_DIRECT, O_SYNC
+// pub struct OpenOptions { pub direct: bool, pub sync: bool, pub read_only: bool, pub ephemeral: bool }
+// impl File { pub fn open(path: &Path, options: OpenOptions) -> Result<File, OpenError>;   // OpenError has a one-line message with the cure
+//             pub fn from_handle(file: RawFd, bytes: u64) -> File }   // the simulator's
+// Overlay (for --ephemeral): reads from a read-only base until written; changes live in memory.
+// One image cannot be opened by two daemons: an OFD lock (F_OFD_SETLK) on the image, holder's pid found by F_GETLK/`/proc/locks` and told.

@@ -1,0 +1,5 @@
+//! Moves bytes between the world and the pure machines.
+//!
+//! `iscsi_tcp` runs on a reactor: it owns sockets and payload, feeds the cores and carries out their effects.
+
+pub mod model;
