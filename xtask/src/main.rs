@@ -1,2 +1,64 @@
-//! Placeholder of the skeleton.
-fn main() {}
+//! The project's own commands: `cargo xtask test`, `layers`, `tidy`, `fuzz`, `bench`, `lab`.
+#![forbid(unsafe_code)]
+
+mod bench;
+mod fuzz;
+mod lab;
+mod layers;
+mod packages;
+mod process;
+mod report;
+mod test;
+mod tidy;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+const HELP: &str = "\
+cargo xtask COMMAND
+
+  test [--long] [--list] [STEP...]   everything that must hold before a change lands; --long adds what takes hours
+  layers                             crate edges against the table in ARCHITECTURE.md
+  tidy                               house rules that a machine can check
+  fuzz [TARGET] [--seconds N]        run the fuzz targets (needs cargo-fuzz); default all, 60 s each
+  bench [ARGUMENTS...]               A/B against the C tgtd, interleaved (arguments go to bench/compare.py)
+  lab [CASE...]                      cases of lab/ with a real Linux kernel as the initiator
+  packages                           install the Debian packages that the tests need (root)
+";
+
+/// The checkout this program was built from.
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).parent().map_or_else(|| PathBuf::from("."), PathBuf::from)
+}
+
+fn run() -> Result<bool> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let rest = arguments.get(1..).unwrap_or_default();
+    match arguments.first().map(String::as_str) {
+        Some("test") => test::run(rest),
+        Some("layers") => report::single("layers", layers::check),
+        Some("tidy") => report::single("tidy", tidy::check),
+        Some("fuzz") => fuzz::run(rest),
+        Some("bench") => bench::run(rest),
+        Some("lab") => lab::run(rest),
+        Some("packages") => packages::install(packages::ALL).map(|()| true),
+        Some("help" | "--help" | "-h") | None => {
+            print!("{HELP}");
+            Ok(true)
+        }
+        Some(other) => bail!("no command '{other}'; `cargo xtask help` lists them"),
+    }
+}
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

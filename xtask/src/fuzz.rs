@@ -1,0 +1,52 @@
+//! Fuzz targets with cargo-fuzz. Their corpora replay as ordinary tests.
+
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::root;
+
+/// Seconds a target runs when nothing is said.
+const SECONDS: &str = "60";
+
+/// `fuzz [TARGET...] [--seconds N]`.
+pub fn run(words: &[String]) -> Result<bool> {
+    let mut seconds = SECONDS.to_owned();
+    let mut targets = Vec::new();
+    let mut words = words.iter();
+    while let Some(word) = words.next() {
+        match word.as_str() {
+            "--seconds" => seconds.clone_from(words.next().context("--seconds needs a number")?),
+            _ => targets.push(word.clone()),
+        }
+    }
+    if targets.is_empty() {
+        targets = all()?;
+    }
+    for target in &targets {
+        println!("== {target}, {seconds} s");
+        // cargo-fuzz needs unstable compiler flags; a stable compiler takes them with this variable.
+        let status = Command::new("cargo")
+            .args(["fuzz", "run", target, "--", &format!("-max_total_time={seconds}"), "-max_len=65536", "-print_final_stats=1"])
+            .env("RUSTC_BOOTSTRAP", "1")
+            .current_dir(root())
+            .status()
+            .context("cargo fuzz (install it with `cargo install cargo-fuzz`)")?;
+        if !status.success() {
+            bail!("fuzz target {target} found something: see fuzz/artifacts/{target}");
+        }
+    }
+    Ok(true)
+}
+
+fn all() -> Result<Vec<String>> {
+    let folder = root().join("fuzz/fuzz_targets");
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(&folder).with_context(|| format!("{}", folder.display()))? {
+        if let Some(name) = entry?.path().file_stem() {
+            names.push(name.to_string_lossy().into_owned());
+        }
+    }
+    names.sort();
+    Ok(names)
+}

@@ -1,0 +1,54 @@
+//! Promised numbers that are exact counts or generous bounds: SPECIFICATION.md names the command of each.
+
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use super::server::{Server, binary};
+use crate::process;
+use crate::report::Report;
+
+/// Resident memory of an idle daemon with one memory disk.
+const IDLE_KIB: u64 = 16 * 1024;
+
+/// Counts of the simulator, memory of an idle daemon.
+pub fn run(report: &mut Report) {
+    report.check("sendmsg calls per reply, allocations and copies per command", counts);
+    report.check("idle memory", idle_memory);
+}
+
+fn counts() -> Result<()> {
+    let output = process::run(Command::new(binary("scuzzy-sim")).args(["counts", "--json"]), Duration::from_secs(120))?;
+    let counts: Value = serde_json::from_str(output.trim()).context("counts are no JSON")?;
+    println!("     | {counts}");
+    let number = |name: &str| counts[name].as_f64().with_context(|| format!("no '{name}'"));
+    let bounds = [
+        ("sendmsg_per_reply_at_depth_32", 0.2),
+        ("allocations_per_read", 0.0),
+        ("allocations_per_write", 0.0),
+        ("copies_per_read", 1.0),
+        ("copies_per_small_write", 2.0),
+        ("copies_per_large_write", 1.0),
+    ];
+    for (name, bound) in bounds {
+        let value = number(name)?;
+        if value > bound {
+            bail!("{name} is {value}, promised: at most {bound}");
+        }
+    }
+    Ok(())
+}
+
+fn idle_memory() -> Result<()> {
+    let server = Server::start(&[])?;
+    let status = std::fs::read_to_string(format!("/proc/{}/status", server.id()))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+    let kib: u64 = line.split_whitespace().next().context("no number")?.parse()?;
+    println!("     | {kib} KiB resident");
+    if kib > IDLE_KIB {
+        bail!("{kib} KiB resident, promised: at most {IDLE_KIB}");
+    }
+    Ok(())
+}

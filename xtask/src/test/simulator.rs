@@ -1,0 +1,38 @@
+//! The simulator: many seeds, and planted bugs that it must find.
+
+use std::process::Command;
+use std::time::Duration;
+
+use crate::process;
+use crate::report::Report;
+
+use super::server::binary;
+
+/// Seeds of one test run, and the time they may take.
+const SEEDS: &str = "2000";
+const LIMIT: Duration = Duration::from_secs(120);
+/// Seeds within which every planted bug must be found.
+const SEEDS_PER_BUG: &str = "500";
+/// Seeds of a long run.
+const SEEDS_LONG: &str = "200000";
+
+/// Seeds without a bug, then each planted bug.
+pub fn run(report: &mut Report) {
+    report.check(&format!("simulator, {SEEDS} seeds"), || {
+        process::run(Command::new(binary("scuzzy-sim")).args(["run", "--seeds", SEEDS]), LIMIT).map(drop)
+    });
+    report.check(&format!("each planted bug is found within {SEEDS_PER_BUG} seeds"), || {
+        let output = process::run(Command::new(binary("scuzzy-sim")).args(["planted", "--seeds", SEEDS_PER_BUG]), 2 * LIMIT)?;
+        for line in output.lines() {
+            println!("     | {line}");
+        }
+        Ok(())
+    });
+}
+
+/// Hours of seeds.
+pub fn run_long(report: &mut Report) {
+    report.check(&format!("simulator, {SEEDS_LONG} seeds"), || {
+        process::run(Command::new(binary("scuzzy-sim")).args(["run", "--seeds", SEEDS_LONG]), LIMIT * 180).map(drop)
+    });
+}
