@@ -1,0 +1,5 @@
+//! Target role of one connection.
+
+mod connection;
+
+pub use connection::{Connection, ConnectionCounters};
