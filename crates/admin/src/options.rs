@@ -1,0 +1,1 @@
+//! Option tables and the parser of command lines.

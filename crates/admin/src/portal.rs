@@ -1,0 +1,81 @@
+//! Portals as command lines name them.
+
+use core::fmt;
+use std::net::{IpAddr, Ipv6Addr};
+
+/// TCP port of iSCSI (RFC 7143 4.2.7.1).
+pub const DEFAULT_PORT: u16 = 3260;
+
+/// Where to listen: `ADDRESS[:PORT]`.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Portal {
+    /// Numeric address without brackets, or a host name.
+    pub host: String,
+    /// TCP port; 0: any free one.
+    pub port: u16,
+}
+
+impl Portal {
+    /// Reads `192.0.2.1`, `192.0.2.1:3260`, `[2001:db8::1]:3260`, `2001:db8::1`, `host:3260`.
+    ///
+    /// Errors say what is wrong with the text. An empty address is refused: it would listen everywhere.
+    pub fn parse(text: &str) -> Result<Portal, String> {
+        if text.parse::<Ipv6Addr>().is_ok() {
+            return Ok(Portal { host: text.into(), port: DEFAULT_PORT });
+        }
+        let (host, port) = match text.strip_prefix('[') {
+            Some(rest) => {
+                let (host, after) = rest.split_once(']').ok_or_else(|| format!("portal '{text}': no closing bracket"))?;
+                let port = match (after, after.strip_prefix(':')) {
+                    ("", _) => None,
+                    (_, Some(port)) => Some(port),
+                    _ => return Err(format!("portal '{text}': expected ':PORT' after the bracket")),
+                };
+                let numeric = host.parse::<IpAddr>().map_err(|_| format!("portal '{text}': '{host}' is no address"))?;
+                (numeric.to_string(), port)
+            }
+            None => match text.split_once(':') {
+                Some((host, port)) => (host.to_owned(), Some(port)),
+                None => (text.to_owned(), None),
+            },
+        };
+        if host.is_empty() {
+            return Err(format!("portal '{text}': the address is missing"));
+        }
+        let port = match port {
+            None => DEFAULT_PORT,
+            Some(digits) => digits.parse().map_err(|_| format!("portal '{text}': port '{digits}' is not within 0 to 65535"))?,
+        };
+        Ok(Portal { host, port })
+    }
+}
+
+impl fmt::Display for Portal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') { write!(f, "[{}]:{}", self.host, self.port) } else { write!(f, "{}:{}", self.host, self.port) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_addresses_with_and_without_port() {
+        let shown = |text: &str| Portal::parse(text).map(|portal| portal.to_string());
+        assert_eq!(shown("127.0.0.1"), Ok("127.0.0.1:3260".into()));
+        assert_eq!(shown("127.0.0.1:0"), Ok("127.0.0.1:0".into()));
+        assert_eq!(shown("[::1]:3333"), Ok("[::1]:3333".into()));
+        assert_eq!(shown("[::1]"), Ok("[::1]:3260".into()));
+        assert_eq!(shown("::1"), Ok("[::1]:3260".into()));
+        assert_eq!(shown("[127.0.0.1]:1"), Ok("127.0.0.1:1".into()));
+        assert_eq!(shown("localhost:13378"), Ok("localhost:13378".into()));
+    }
+
+    #[test]
+    fn refuses_what_would_listen_somewhere_else() {
+        for text in ["", ":3260", "127.0.0.1:99999", "127.0.0.1:", "127.0.0.1:12x", "[::1", "[::1]3260", "[x]:1"] {
+            assert!(Portal::parse(text).is_err_and(|error| error.starts_with("portal '")), "{text}");
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! What the daemon is asked for.
+//!
+//! Numbers of targets are signed as on the wire: no target has a number below 1, so that a look-up fails by itself.
+
+use serde::{Deserialize, Serialize};
+
+pub use crate::code::Code;
+
+/// A request and the driver it is meant for.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Envelope {
+    /// `--lld`. `None`: the first driver, iscsi, whatever its state. A name that is unknown, or (but in the `Driver…` requests) not in state ready:
+    /// [`Code::NoDriver`], before anything else is looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub driver: Option<String>,
+    /// The request.
+    pub request: Request,
+}
+
+/// Everything that can be asked for, tgtadm's modes and operations and our own.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs)]
+pub enum Request {
+    SystemShow,
+    SystemStat,
+    /// End the daemon; [`Code::InvalidRequest`] while a target exists.
+    SystemDelete,
+    /// Settings, applied in order.
+    SystemUpdate {
+        settings: Vec<SystemSetting>,
+    },
+    TargetNew {
+        /// Above 0.
+        tid: i32,
+        /// As given; its characters are the daemon's to check ([`crate::setting::is_target_name`]).
+        name: String,
+    },
+    TargetDelete {
+        tid: i32,
+        /// Close its sessions first.
+        force: bool,
+    },
+    /// `None`: all targets, as [`crate::view::TargetView`]; `Some`: the parameters of one.
+    TargetShow {
+        tid: Option<i32>,
+    },
+    TargetStat {
+        tid: i32,
+    },
+    /// At least one rule.
+    TargetBind {
+        tid: i32,
+        rules: Vec<Binding>,
+    },
+    /// At least one rule.
+    TargetUnbind {
+        tid: i32,
+        rules: Vec<Binding>,
+    },
+    /// Raw: the target is looked up before the value is judged. [`crate::setting::TargetSetting::parse`] reads it.
+    TargetUpdate {
+        tid: i32,
+        name: String,
+        value: String,
+    },
+    UnitNew(UnitNew),
+    UnitDelete {
+        tid: i32,
+        lun: u64,
+    },
+    /// `--params`, in order; a key without value has an empty one. Section 4 of tgt's grammar: the daemon hands each to the device.
+    UnitUpdate {
+        tid: i32,
+        lun: u64,
+        parameters: Vec<(String, String)>,
+    },
+    UnitStat {
+        tid: i32,
+        lun: u64,
+    },
+    PortalNew(PortalRequest),
+    PortalDelete(PortalRequest),
+    PortalShow,
+    DriverStart,
+    DriverStop,
+    DriverShow,
+    SessionStat {
+        sid: u64,
+    },
+    ConnectionShow {
+        tid: i32,
+    },
+    ConnectionStat {
+        sid: u64,
+        cid: u32,
+    },
+    ConnectionDelete {
+        tid: i32,
+        sid: u64,
+        cid: u32,
+    },
+    AccountNew {
+        user: String,
+        password: String,
+    },
+    AccountDelete {
+        user: String,
+    },
+    AccountShow,
+    /// `tid: None`: for discovery.
+    AccountBind {
+        tid: Option<i32>,
+        user: String,
+        outgoing: bool,
+    },
+    /// `tid: None`: from discovery.
+    AccountUnbind {
+        tid: Option<i32>,
+        user: String,
+        outgoing: bool,
+    },
+    /// A new fault rule in the rule language (`op=WRITE10,lba=0,…`). Target and unit need not exist yet.
+    FaultNew {
+        tid: i32,
+        lun: u64,
+        rule: String,
+    },
+    /// The rules as tgtadm shows them and as JSON does: [`crate::reply::Answer::Rules`].
+    FaultShow,
+    /// Discard rules.
+    FaultDelete(FaultSelection),
+    /// Flight recorder.
+    Trace {
+        /// Only this target.
+        #[serde(default)]
+        tid: Option<i32>,
+        /// Only this unit number.
+        #[serde(default)]
+        lun: Option<u64>,
+        /// At most so many commands, the newest.
+        limit: u64,
+    },
+    Counters,
+    Status,
+}
+
+/// One setting of the whole daemon.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs)]
+pub enum SystemSetting {
+    Debug(bool),
+    State(RunState),
+    Isns(bool),
+    IsnsServerIp(String),
+    IsnsServerPort(u16),
+    IsnsAccessControl(bool),
+}
+
+/// Whether logins are taken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunState {
+    /// No new logins.
+    Offline,
+    /// In service.
+    Ready,
+}
+
+impl RunState {
+    /// `offline` or `ready`, the words of show and update.
+    pub fn word(self) -> &'static str {
+        match self {
+            RunState::Offline => "offline",
+            RunState::Ready => "ready",
+        }
+    }
+
+    /// The state of that name.
+    pub fn from_word(word: &str) -> Option<RunState> {
+        [RunState::Offline, RunState::Ready].into_iter().find(|state| state.word() == word)
+    }
+}
+
+/// Something a target is bound to.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Binding {
+    /// `ALL`, an address or `ADDRESS/BITS`, kept as written.
+    Address(String),
+    /// An initiator name.
+    Name(String),
+    /// A SCSI host number.
+    Host(u32),
+}
+
+/// A new logical unit. Checks in order: target (4), number (10), store, flags, type and medium (17).
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct UnitNew {
+    pub tid: i32,
+    pub lun: u64,
+    /// SCSI peripheral device type; 0xff: passthrough.
+    #[serde(default)]
+    pub device_type: u8,
+    /// Backing store; none for a removable unit without medium.
+    #[serde(default)]
+    pub path: Option<String>,
+    /// Store name; the type's default otherwise.
+    #[serde(default)]
+    pub bstype: Option<String>,
+    /// Options for the store, as given.
+    #[serde(default)]
+    pub bsopts: Option<String>,
+    /// Flags as given: words `sync` and `direct` between colons.
+    #[serde(default)]
+    pub bsoflags: Option<String>,
+    /// Bytes, a power of two: tgt ignores others, and so does the wire.
+    #[serde(default)]
+    pub blocksize: Option<u32>,
+}
+
+/// Portals to open or to close.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct PortalRequest {
+    /// `ADDRESS[:PORT]` each, at least one; [`crate::portal::Portal::parse`] reads it.
+    pub portals: Vec<String>,
+    /// New default of seconds between pings for later targets.
+    #[serde(default)]
+    pub nop_interval: Option<u32>,
+    /// New default of unanswered pings for later targets.
+    #[serde(default)]
+    pub nop_count: Option<u32>,
+}
+
+/// Which fault rules to discard.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FaultSelection {
+    /// Every rule of the daemon.
+    All,
+    /// Those of a target or, with `lun`, of a unit.
+    Unit {
+        /// Target.
+        tid: i32,
+        /// Unit number.
+        #[serde(default)]
+        lun: Option<u64>,
+    },
+    /// The one with this number, as show prints it.
+    Rule(u64),
+}

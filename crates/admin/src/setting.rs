@@ -1,0 +1,306 @@
+//! Settings that are changed by name: `--mode target --op update --name N --value V`.
+
+use serde::{Deserialize, Serialize};
+
+use crate::code::Code;
+use crate::number;
+use crate::reply::Failure;
+use crate::request::RunState;
+
+/// One changed setting of a target.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs)]
+pub enum TargetSetting {
+    State(RunState),
+    NopInterval(u32),
+    NopCount(u32),
+    RedirectAddress(String),
+    RedirectPort(String),
+    RedirectReason(RedirectReason),
+    RedirectCallback(String),
+    /// A negotiation key: hand it to [`Parameters::set`].
+    Key(Key, Value),
+}
+
+/// Where logins to a target are sent, as the administrator set it.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Redirect {
+    /// Program that decides; wins over the address.
+    pub callback: Option<String>,
+    /// Address; empty or absent: logins stay here.
+    pub address: Option<String>,
+    /// Port, as given.
+    pub port: String,
+    /// Whether the initiator may forget the old address.
+    pub reason: Option<RedirectReason>,
+}
+
+/// RFC 7143 11.13.5: 0101h or 0102h.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs)]
+pub enum RedirectReason {
+    Temporary,
+    Permanent,
+}
+
+impl TargetSetting {
+    /// Reads name and value. `state` is exact; nop and redirect names are known by their beginning, as in tgt; keys are case-insensitive.
+    ///
+    /// # Errors
+    /// [`Code::InvalidRequest`] with the reason.
+    pub fn parse(name: &str, value: &str) -> Result<TargetSetting, Failure> {
+        let bad = || Code::InvalidRequest.because(format!("'{value}' is no value for {name}"));
+        if name == "state" {
+            return RunState::from_word(value).map(TargetSetting::State).ok_or_else(bad);
+        }
+        let begins = |word: &str| name.starts_with(word);
+        // Seconds and counts: tgt takes any text and makes 0 of junk, which turns pings off unasked. A number is asked for here.
+        let count = || number::in_range(value, 0, u64::from(u32::MAX)).and_then(|count| u32::try_from(count).ok()).ok_or_else(bad);
+        if begins("nop_interval") {
+            return count().map(TargetSetting::NopInterval);
+        }
+        if begins("nop_count") {
+            return count().map(TargetSetting::NopCount);
+        }
+        if begins("RedirectAddress") {
+            return Ok(TargetSetting::RedirectAddress(value.into()));
+        }
+        if begins("RedirectPort") {
+            return Ok(TargetSetting::RedirectPort(value.into()));
+        }
+        if begins("RedirectReason") {
+            let reasons = [("Temporary", RedirectReason::Temporary), ("Permanent", RedirectReason::Permanent)];
+            let reason = reasons.iter().find(|(word, _)| value.starts_with(word)).map(|(_, reason)| *reason);
+            return reason.map(TargetSetting::RedirectReason).ok_or_else(bad);
+        }
+        if begins("RedirectCallback") {
+            return Ok(TargetSetting::RedirectCallback(value.into()));
+        }
+        let key = Key::ALL.iter().copied().find(|key| key.name().eq_ignore_ascii_case(name));
+        let key = key.ok_or_else(|| Code::InvalidRequest.because(format!("a target has no setting '{name}'")))?;
+        Ok(TargetSetting::Key(key, key.read(value).ok_or_else(bad)?))
+    }
+}
+
+/// May a target be called so? Letters, digits, `:`, `.` and `-`, as in tgt.
+pub fn is_target_name(name: &str) -> bool {
+    name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b':' | b'.' | b'-'))
+}
+
+/// What values a key has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Kind {
+    /// `Yes` or `No`.
+    Boolean,
+    /// From, to.
+    Number(u32, u32),
+    /// 0, or from 2 up: what RFC 5046 says of MaxOutstandingUnexpectedPDUs.
+    ZeroOrFromTwo,
+    /// A list of `None` and `CRC32C`.
+    Digest,
+    /// Taken and forgotten; always `Reject`.
+    Reject,
+}
+
+/// Value of a key.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Value {
+    /// `Yes` or `No`; of a digest: CRC32C is offered.
+    Flag(bool),
+    /// A number.
+    Number(u32),
+    /// `Reject`.
+    Reject,
+}
+
+macro_rules! keys {
+    ($($name:ident: $kind:expr, $default:expr;)*) => {
+        /// Negotiation keys, in the order in which they are shown.
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+        #[allow(missing_docs)]
+        pub enum Key { $($name,)* }
+
+        /// Key, kind, default: one row each.
+        const TABLE: &[(Key, &str, Kind, Value)] = &[$((Key::$name, stringify!($name), $kind, $default),)*];
+
+        impl Key {
+            /// All of them.
+            pub const ALL: &'static [Key] = &[$(Key::$name,)*];
+        }
+    };
+}
+
+/// Range of the length keys (RFC 7143 13.12 to 13.14).
+const LENGTH: Kind = Kind::Number(512, 16_777_215);
+
+keys! {
+    MaxRecvDataSegmentLength: LENGTH, Value::Number(8192);
+    HeaderDigest: Kind::Digest, Value::Flag(false);
+    DataDigest: Kind::Digest, Value::Flag(false);
+    InitialR2T: Kind::Boolean, Value::Flag(true);
+    MaxOutstandingR2T: Kind::Number(1, 65_535), Value::Number(1);
+    ImmediateData: Kind::Boolean, Value::Flag(true);
+    FirstBurstLength: LENGTH, Value::Number(65_536);
+    MaxBurstLength: LENGTH, Value::Number(262_144);
+    DataPDUInOrder: Kind::Boolean, Value::Flag(true);
+    DataSequenceInOrder: Kind::Boolean, Value::Flag(true);
+    ErrorRecoveryLevel: Kind::Number(0, 2), Value::Number(0);
+    IFMarker: Kind::Boolean, Value::Flag(false);
+    OFMarker: Kind::Boolean, Value::Flag(false);
+    DefaultTime2Wait: Kind::Number(0, 3600), Value::Number(2);
+    DefaultTime2Retain: Kind::Number(0, 3600), Value::Number(20);
+    OFMarkInt: Kind::Reject, Value::Reject;
+    IFMarkInt: Kind::Reject, Value::Reject;
+    MaxConnections: Kind::Number(1, 65_535), Value::Number(1);
+    RDMAExtensions: Kind::Boolean, Value::Flag(true);
+    TargetRecvDataSegmentLength: LENGTH, Value::Number(262_144);
+    InitiatorRecvDataSegmentLength: LENGTH, Value::Number(262_144);
+    MaxOutstandingUnexpectedPDUs: Kind::ZeroOrFromTwo, Value::Number(0);
+    MaxXmitDataSegmentLength: LENGTH, Value::Number(8192);
+    MaxQueueCmd: Kind::Number(1, 512), Value::Number(128);
+}
+
+impl Key {
+    fn row(self) -> &'static (Key, &'static str, Kind, Value) {
+        TABLE.iter().find(|row| row.0 == self).unwrap_or(&TABLE[0])
+    }
+
+    /// As negotiation spells it.
+    pub fn name(self) -> &'static str {
+        self.row().1
+    }
+
+    /// Value of a new target.
+    pub fn default_value(self) -> Value {
+        self.row().3
+    }
+
+    /// The value of this text; `None`: outside of the key's range.
+    fn read(self, text: &str) -> Option<Value> {
+        let number =
+            |low: u32, high: u32| number::in_range(text, low.into(), high.into()).and_then(|value| u32::try_from(value).ok()).map(Value::Number);
+        match self.row().2 {
+            Kind::Boolean => [("Yes", true), ("No", false)].iter().find(|(word, _)| *word == text).map(|(_, flag)| Value::Flag(*flag)),
+            Kind::Number(low, high) => number(low, high),
+            Kind::ZeroOrFromTwo => number(0, u32::MAX).filter(|value| *value != Value::Number(1)),
+            Kind::Digest => {
+                let known = text.split(',').all(|word| matches!(word, "None" | "CRC32C"));
+                known.then(|| Value::Flag(text.split(',').any(|word| word == "CRC32C")))
+            }
+            Kind::Reject => Some(Value::Reject),
+        }
+    }
+
+    fn show(self, value: Value) -> String {
+        match (self.row().2, value) {
+            (Kind::Digest, Value::Flag(true)) => "CRC32C".into(),
+            (Kind::Digest, _) => "None".into(),
+            (_, Value::Flag(true)) => "Yes".into(),
+            (_, Value::Flag(false)) => "No".into(),
+            (_, Value::Number(number)) => number.to_string(),
+            (_, Value::Reject) => "Reject".into(),
+        }
+    }
+}
+
+/// The negotiation keys of one target.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Parameters {
+    /// In [`Key::ALL`]'s order.
+    values: Vec<(Key, Value)>,
+}
+
+impl Default for Parameters {
+    fn default() -> Parameters {
+        Parameters { values: Key::ALL.iter().map(|key| (*key, key.default_value())).collect() }
+    }
+}
+
+impl Parameters {
+    /// Changes one; values come from [`TargetSetting::parse`], which has checked them.
+    pub fn set(&mut self, key: Key, value: Value) {
+        for entry in self.values.iter_mut().filter(|entry| entry.0 == key) {
+            entry.1 = value;
+        }
+    }
+
+    /// A number, 0 for a key that is none.
+    pub fn number(&self, key: Key) -> u32 {
+        match self.value(key) {
+            Value::Number(number) => number,
+            _ => 0,
+        }
+    }
+
+    /// A flag or digest; false for a key that is a number.
+    pub fn flag(&self, key: Key) -> bool {
+        self.value(key) == Value::Flag(true)
+    }
+
+    /// Keys and values in order, for [`crate::view::TargetParametersView`].
+    pub fn lines(&self) -> Vec<(String, String)> {
+        self.values.iter().map(|(key, value)| (key.name().to_owned(), key.show(*value))).collect()
+    }
+
+    fn value(&self, key: Key) -> Value {
+        self.values.iter().find(|entry| entry.0 == key).map_or_else(|| key.default_value(), |entry| entry.1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn accepted(name: &str, value: &str) -> bool {
+        TargetSetting::parse(name, value).is_ok()
+    }
+
+    #[test]
+    fn keys_keep_their_ranges() {
+        assert!(accepted("MaxRecvDataSegmentLength", "262144"));
+        assert!(!accepted("MaxRecvDataSegmentLength", "100"));
+        assert!(accepted("maxrecvdatasegmentlength", "0x2000"));
+        assert!(!accepted("MaxRecvDataSegmentLengthX", "8192"));
+        assert!(!accepted("MaxBurstLength", "-5"));
+        assert!(accepted("headerdigest", "CRC32C,None"));
+        for bad in ["MD5", "", "none", "CRC32C,Bogus"] {
+            assert!(!accepted("DataDigest", bad), "{bad}");
+        }
+        assert!(accepted("InitialR2T", "No") && !accepted("InitialR2T", "no") && !accepted("InitialR2T", ""));
+        assert!(accepted("MaxQueueCmd", "512") && !accepted("MaxQueueCmd", "513"));
+        assert!(!accepted("ErrorRecoveryLevel", "3"));
+        assert!(accepted("MaxOutstandingUnexpectedPDUs", "0") && !accepted("MaxOutstandingUnexpectedPDUs", "1"));
+        assert!(accepted("OFMarkInt", "5"));
+        assert!(!accepted("NoSuchKey", "1"));
+    }
+
+    #[test]
+    fn states_and_redirects_match_as_in_tgt() {
+        assert_eq!(TargetSetting::parse("state", "offline"), Ok(TargetSetting::State(RunState::Offline)));
+        assert!(!accepted("State", "ready") && !accepted("state", "readyfoo") && !accepted("state", "sideways"));
+        assert_eq!(TargetSetting::parse("RedirectReasonX", "TemporaryX"), Ok(TargetSetting::RedirectReason(RedirectReason::Temporary)));
+        assert!(!accepted("RedirectReason", "Temp") && !accepted("RedirectReason", "Sometimes"));
+        assert_eq!(TargetSetting::parse("nop_interval", "5"), Ok(TargetSetting::NopInterval(5)));
+        assert!(!accepted("nop_count", "abc"));
+    }
+
+    #[test]
+    fn parameters_remember_what_was_set() {
+        let mut parameters = Parameters::default();
+        assert_eq!(parameters.lines().len(), 24);
+        let Ok(TargetSetting::Key(key, value)) = TargetSetting::parse("HeaderDigest", "CRC32C") else { panic!("refused") };
+        parameters.set(key, value);
+        assert!(parameters.flag(Key::HeaderDigest) && !parameters.flag(Key::DataDigest));
+        assert_eq!(parameters.number(Key::MaxQueueCmd), 128);
+        assert_eq!(parameters.lines()[1], ("HeaderDigest".into(), "CRC32C".into()));
+    }
+
+    #[test]
+    fn target_names_have_tgts_alphabet() {
+        assert!(is_target_name("iqn.2020-01.com.example:a"));
+        assert!(!is_target_name("bad_name") && !is_target_name("bad name") && !is_target_name("a/b"));
+    }
+}
