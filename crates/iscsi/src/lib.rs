@@ -18,6 +18,7 @@ extern crate std;
 
 pub mod digest;
 pub mod framing;
+pub mod initiator;
 pub mod interface;
 pub mod key;
 pub mod target;
