@@ -1,6 +1,13 @@
 //! One row per command. Dispatch, REPORT SUPPORTED OPERATION CODES, reservation classes, fault matching, statistics and the docs all read it.
+//!
+//! A bit of a row's usage mask that is 0 is a bit the device server does not look at; what it does look at, and refuse when it is not
+//! supported, is 1. The CONTROL byte is 0 in every row because NACA is not supported.
 
+use crate::rows;
 use crate::types::{BlockCount, BlockRange, DeviceType, Lba};
+
+/// Service action field of CDB byte 1.
+const SERVICE_ACTION: u8 = 0x1f;
 
 /// Which way data travels.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -92,7 +99,8 @@ pub enum ReservationClass {
     Read,
     /// Conflicts with write exclusive and exclusive access types.
     Write,
-    /// PERSISTENT RESERVE OUT and RESERVE/RELEASE: decided by its own rules.
+    /// Decided by the command's own rules: PERSISTENT RESERVE OUT, RESERVE and RELEASE; START STOP UNIT (START = 1 with POWER CONDITION = 0 is
+    /// allowed, anything else is class `Write`); PREVENT ALLOW MEDIUM REMOVAL (PREVENT = 0 is allowed, anything else is class `Write`).
     Special,
 }
 
@@ -125,7 +133,7 @@ pub struct LbaField {
 }
 
 /// One command of one or more device types.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct CommandRow {
     /// Dispatch key.
     pub operation: Operation,
@@ -143,7 +151,7 @@ pub struct CommandRow {
     pub device_types: &'static [DeviceType],
     /// CDB USAGE DATA of REPORT SUPPORTED OPERATION CODES; its length is the CDB length.
     pub usage: &'static [u8],
-    /// Data direction.
+    /// Data direction. VERIFY and WRITE SAME are `Out` although a CDB of theirs may move no data (BYTCHK = 0, NDOB = 1).
     pub direction: Direction,
     /// Reservation class.
     pub reservation: ReservationClass,
@@ -155,6 +163,10 @@ pub struct CommandRow {
     pub needs_medium: bool,
     /// Refused with WRITE PROTECTED on a protected unit.
     pub writes: bool,
+    /// Nominal command processing time in seconds (timeouts descriptor of REPORT SUPPORTED OPERATION CODES).
+    pub nominal_seconds: u32,
+    /// Recommended command timeout in seconds (same descriptor).
+    pub recommended_seconds: u32,
     /// Clause, for the docs.
     pub clause: &'static str,
 }
@@ -192,10 +204,261 @@ impl CommandRow {
 }
 
 /// All rows, in order of opcode and service action.
-pub static ROWS: &[CommandRow] = &[];
+pub static ROWS: &[CommandRow] = &rows::TABLE;
 
 /// The row for `cdb` on a device of `device_type`.
+#[inline]
 pub fn lookup(device_type: DeviceType, cdb: &[u8]) -> Result<&'static CommandRow, Refusal> {
-    let _ = (device_type, cdb);
-    Err(Refusal::InvalidOperationCode)
+    let &opcode = cdb.first().ok_or(Refusal::TooShort)?;
+    let mut refusal = Refusal::InvalidOperationCode;
+    for row in by_opcode(opcode) {
+        if !row.device_types.contains(&device_type) {
+            continue;
+        }
+        if let Some(action) = row.service_action {
+            let &field = cdb.get(1).ok_or(Refusal::TooShort)?;
+            if u16::from(field & SERVICE_ACTION) != action {
+                refusal = Refusal::InvalidServiceAction;
+                continue;
+            }
+        }
+        return if cdb.len() < row.usage.len() { Err(Refusal::TooShort) } else { Ok(row) };
+    }
+    Err(refusal)
+}
+
+/// Rows of one operation code, of every device type, in order of service action.
+#[inline]
+pub fn by_opcode(opcode: u8) -> &'static [CommandRow] {
+    let (first, count) = rows::BY_OPCODE[usize::from(opcode)];
+    let first = usize::from(first);
+    ROWS.get(first..first + usize::from(count)).unwrap_or(&[])
+}
+
+/// Rows that a device of `device_type` has, in order of opcode and service action.
+pub fn rows_for(device_type: DeviceType) -> impl Iterator<Item = &'static CommandRow> {
+    ROWS.iter().filter(move |row| row.device_types.contains(&device_type))
+}
+
+/// First row of an operation.
+pub fn by_operation(operation: Operation) -> Option<&'static CommandRow> {
+    ROWS.iter().find(|row| row.operation == operation)
+}
+
+/// The row with this word, in any case; a word that a disk and a controller share names the disk's. `SYNC10` and `SYNC16` are short for
+/// `SYNCHRONIZE_CACHE10` and `SYNCHRONIZE_CACHE16`.
+pub fn by_word(word: &str) -> Option<&'static CommandRow> {
+    let word = match word {
+        short if short.eq_ignore_ascii_case("SYNC10") => "SYNCHRONIZE_CACHE10",
+        short if short.eq_ignore_ascii_case("SYNC16") => "SYNCHRONIZE_CACHE16",
+        word => word,
+    };
+    ROWS.iter().find(|row| row.word.eq_ignore_ascii_case(word))
+}
+
+impl Family {
+    /// Families that have a word, in alphabetical order of the words.
+    pub const NAMED: [Family; 9] = [
+        Family::CompareAndWrite,
+        Family::PreFetch,
+        Family::Read,
+        Family::Synchronize,
+        Family::Unmap,
+        Family::Verify,
+        Family::Write,
+        Family::WriteAndVerify,
+        Family::WriteSame,
+    ];
+
+    /// Word of the fault grammar: `READ` is every READ(n). `OTHER` is no word of the grammar.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Family::Read => "READ",
+            Family::Write => "WRITE",
+            Family::Verify => "VERIFY",
+            Family::WriteAndVerify => "WRITE_AND_VERIFY",
+            Family::Synchronize => "SYNC",
+            Family::Unmap => "UNMAP",
+            Family::WriteSame => "WRITE_SAME",
+            Family::CompareAndWrite => "COMPARE_AND_WRITE",
+            Family::PreFetch => "PRE_FETCH",
+            Family::Other => "OTHER",
+        }
+    }
+
+    /// The family with this word, in any case; `SYNCHRONIZE_CACHE` is the long form of `SYNC`.
+    pub fn by_word(word: &str) -> Option<Family> {
+        if word.eq_ignore_ascii_case("SYNCHRONIZE_CACHE") {
+            return Some(Family::Synchronize);
+        }
+        Family::NAMED.into_iter().find(|family| family.word().eq_ignore_ascii_case(word))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+    use std::vec;
+    use std::vec::Vec;
+
+    /// Length of a CDB by the group in its operation code (SPC-6, fixed-length CDBs).
+    fn group_length(opcode: u8) -> usize {
+        match opcode >> 5 {
+            0 => 6,
+            1 | 2 => 10,
+            4 => 16,
+            5 => 12,
+            group => panic!("no fixed length in group {group}"),
+        }
+    }
+
+    #[test]
+    fn usage_masks_fit_their_rows() {
+        for row in ROWS {
+            assert_eq!(row.usage.len(), group_length(row.opcode), "{}", row.name);
+            assert_eq!(row.usage[0], row.opcode, "{}", row.name);
+            assert_eq!(row.usage[row.usage.len() - 1], 0, "{}: CONTROL", row.name);
+            if let Some(action) = row.service_action {
+                assert_eq!(u16::from(row.usage[1] & SERVICE_ACTION), action, "{}", row.name);
+            }
+            assert!(row.recommended_seconds >= row.nominal_seconds && row.nominal_seconds > 0, "{}", row.name);
+            assert!(row.clause.starts_with('S'), "{}", row.name);
+        }
+    }
+
+    #[test]
+    fn every_row_is_found_by_its_own_cdb() {
+        for row in ROWS {
+            for &device_type in row.device_types {
+                let mut cdb = vec![0; row.usage.len()];
+                cdb[0] = row.opcode;
+                cdb[1] = row.service_action.map_or(0, |action| action as u8);
+                assert!(core::ptr::eq(lookup(device_type, &cdb).unwrap(), row), "{}", row.name);
+                cdb.pop();
+                assert_eq!(lookup(device_type, &cdb).unwrap_err(), Refusal::TooShort);
+            }
+        }
+    }
+
+    #[test]
+    fn order_words_and_operations() {
+        assert!(ROWS.windows(2).all(|pair| (pair[0].opcode, pair[0].service_action) <= (pair[1].opcode, pair[1].service_action)));
+        for device_type in [DeviceType::DISK, DeviceType::CONTROLLER] {
+            let words: Vec<&str> = rows_for(device_type).map(|row| row.word).collect();
+            assert_eq!(words.iter().collect::<BTreeSet<_>>().len(), words.len());
+            let keys: BTreeSet<_> = rows_for(device_type).map(|row| (row.opcode, row.service_action)).collect();
+            assert_eq!(keys.len(), words.len());
+        }
+        let disk: BTreeSet<Operation> = rows_for(DeviceType::DISK).map(|row| row.operation).collect();
+        assert_eq!(disk.len(), rows_for(DeviceType::DISK).count());
+        assert_eq!(disk.len(), 48, "one row for every operation");
+        for &operation in &disk {
+            assert_eq!(by_operation(operation).map(|row| row.operation), Some(operation));
+        }
+    }
+
+    #[test]
+    fn lba_fields_lie_inside_the_mask() {
+        for row in ROWS {
+            let Some(field) = row.lba else { continue };
+            let lba = usize::from(field.lba)..usize::from(field.lba + field.lba_len);
+            let count = usize::from(field.count)..usize::from(field.count + field.count_len);
+            for (at, &mask) in row.usage.iter().enumerate() {
+                if lba.contains(&at) || count.contains(&at) {
+                    let wanted = if field.lba_len == 3 && at == 1 { 0x1f } else { 0xff };
+                    assert_eq!(mask, wanted, "{} byte {at}", row.name);
+                }
+            }
+            assert!(row.needs_medium, "{}", row.name);
+        }
+    }
+
+    #[test]
+    fn writers_conflict_as_writers() {
+        for row in ROWS.iter().filter(|row| row.writes) {
+            assert_eq!(row.reservation, ReservationClass::Write, "{}", row.name);
+            assert!(row.needs_medium);
+        }
+        for operation in [Operation::Unmap, Operation::WriteSame16, Operation::WriteAndVerify10, Operation::CompareAndWrite] {
+            assert!(by_operation(operation).is_some_and(|row| row.writes), "{operation:?}");
+        }
+        assert!(by_operation(Operation::SynchronizeCache10).is_some_and(|row| !row.writes));
+    }
+
+    #[test]
+    fn ranges() {
+        let range = |cdb: &[u8]| {
+            let range = lookup(DeviceType::DISK, cdb).ok().and_then(|row| row.range(cdb));
+            range.map(|range| (range.start.0, range.count.0))
+        };
+        assert_eq!(range(&[0x08, 0xff, 0xff, 0xff, 0, 0]), Some((0x1f_ffff, 256)));
+        assert_eq!(range(&[0x0a, 0, 0, 5, 3, 0]), Some((5, 3)));
+        assert_eq!(range(&[0x2a, 0, 1, 2, 3, 4, 0xff, 5, 6, 0]), Some((0x0102_0304, 0x0506)));
+        assert_eq!(range(&[0xa8, 0, 1, 2, 3, 4, 5, 6, 7, 8, 0, 0]), Some((0x0102_0304, 0x0506_0708)));
+        assert_eq!(range(&[0x88, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 0, 0]), Some((0x0102_0304_0506_0708, 0x090a_0b0c)));
+        assert_eq!(range(&[0x89, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 0, 0]), Some((0x0102_0304_0506_0708, 12)));
+        assert_eq!(range(&[0x12, 0, 0, 0, 36, 0]), None);
+    }
+
+    #[test]
+    fn refusals() {
+        let disk = |cdb: &[u8]| lookup(DeviceType::DISK, cdb).map(|row| row.operation);
+        assert_eq!(disk(&[]), Err(Refusal::TooShort));
+        assert_eq!(disk(&[0xff; 16]), Err(Refusal::InvalidOperationCode));
+        assert_eq!(disk(&[0x7f; 16]), Err(Refusal::InvalidOperationCode));
+        assert_eq!(disk(&[0x5e]), Err(Refusal::TooShort));
+        assert_eq!(disk(&[0x5e, 0x03, 0, 0, 0, 0, 0, 0, 0, 0]), Err(Refusal::InvalidServiceAction));
+        assert_eq!(disk(&[0x9e, 0xf0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]), Ok(Operation::ReadCapacity16));
+        let mut read = [0; 16];
+        read[0] = 0x28;
+        assert_eq!(disk(&read), Ok(Operation::Read10), "bytes after the CDB do no harm");
+        assert_eq!(lookup(DeviceType::CONTROLLER, &read).map(|row| row.operation), Err(Refusal::InvalidOperationCode));
+        assert_eq!(lookup(DeviceType::TAPE, &[0; 6]).map(|row| row.operation), Err(Refusal::InvalidOperationCode));
+    }
+
+    #[test]
+    fn controller_has_what_tgt_gives_it() {
+        let rows: Vec<(u8, Option<u16>, Operation)> =
+            rows_for(DeviceType::CONTROLLER).map(|row| (row.opcode, row.service_action, row.operation)).collect();
+        assert_eq!(
+            rows,
+            [
+                (0x00, None, Operation::TestUnitReady),
+                (0x03, None, Operation::RequestSense),
+                (0x12, None, Operation::Inquiry),
+                (0x2f, None, Operation::TestUnitReady),
+                (0x8f, None, Operation::TestUnitReady),
+                (0xa0, None, Operation::ReportLuns),
+                (0xa3, Some(0x0c), Operation::ReportSupportedOperationCodes),
+                (0xa3, Some(0x0d), Operation::ReportSupportedTaskManagementFunctions),
+                (0xaf, None, Operation::TestUnitReady),
+            ]
+        );
+    }
+
+    #[test]
+    fn words() {
+        assert_eq!(by_word("write10").map(|row| row.operation), Some(Operation::Write10));
+        assert_eq!(by_word("SYNC10").map(|row| row.operation), Some(Operation::SynchronizeCache10));
+        assert_eq!(by_word("VERIFY10").map(|row| row.operation), Some(Operation::Verify10));
+        assert!(by_word("WRITE").is_none());
+        assert_eq!(Family::by_word("Sync"), Some(Family::Synchronize));
+        assert_eq!(Family::by_word("OTHER"), None);
+        assert!(Family::NAMED.windows(2).all(|pair| pair[0].word() < pair[1].word()));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_answered(cdb in proptest::collection::vec(any::<u8>(), 0..40), device_type in 0u8..0x20) {
+            for row in ROWS {
+                let _ = row.range(&cdb);
+            }
+            if let Ok(row) = lookup(DeviceType(device_type), &cdb) {
+                prop_assert!(cdb.len() >= row.usage.len());
+                prop_assert_eq!(row.range(&cdb).is_some(), row.lba.is_some());
+            }
+        }
+    }
 }

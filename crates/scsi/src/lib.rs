@@ -11,11 +11,16 @@ extern crate std;
 
 pub mod asc;
 pub mod command;
+pub mod explain;
 pub mod outcome;
+pub mod parameter_list;
+pub mod response;
+mod rows;
 pub mod sense;
 pub mod types;
 
 pub use command::{CommandRow, Direction, Operation, Refusal};
 pub use outcome::{DataIn, Outcome, Status};
+pub use response::Response;
 pub use sense::{Asc, Sense, SenseFormat, SenseKey};
 pub use types::{BlockCount, BlockRange, BlockSize, ByteOffset, DeviceType, Lba, Lun, RelativePort, TaskAttribute};

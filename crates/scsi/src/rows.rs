@@ -1,0 +1,58 @@
+//! The rows of the command table, a file for each family of device types, joined and sorted while compiling.
+
+mod block;
+mod primary;
+
+use crate::command::CommandRow;
+use crate::types::DeviceType;
+
+/// Device types that this crate has rows for.
+const ALL: &[DeviceType] = &[DeviceType::DISK, DeviceType::CONTROLLER];
+const DISK: &[DeviceType] = &[DeviceType::DISK];
+const CONTROLLER: &[DeviceType] = &[DeviceType::CONTROLLER];
+
+const COUNT: usize = primary::ROWS.len() + block::ROWS.len();
+
+/// All rows, in order of operation code and service action; rows that differ in device types only keep the order of their file.
+pub(crate) static TABLE: [CommandRow; COUNT] = table();
+
+/// For each operation code, the index of its first row in [`TABLE`] and the number of rows.
+pub(crate) static BY_OPCODE: [(u8, u8); 256] = by_opcode();
+
+const fn table() -> [CommandRow; COUNT] {
+    let mut rows = [primary::ROWS[0]; COUNT];
+    let mut filled = 0;
+    while filled < COUNT {
+        let row = if filled < primary::ROWS.len() { primary::ROWS[filled] } else { block::ROWS[filled - primary::ROWS.len()] };
+        let mut at = filled;
+        while at > 0 && order(&rows[at - 1]) > order(&row) {
+            rows[at] = rows[at - 1];
+            at -= 1;
+        }
+        rows[at] = row;
+        filled += 1;
+    }
+    rows
+}
+
+const fn order(row: &CommandRow) -> u32 {
+    let action = match row.service_action {
+        Some(action) => action as u32,
+        None => 0,
+    };
+    (row.opcode as u32) << 16 | action
+}
+
+const fn by_opcode() -> [(u8, u8); 256] {
+    let table = table();
+    let mut index = [(0, 0); 256];
+    let mut at = table.len();
+    while at > 0 {
+        at -= 1;
+        let slot = &mut index[table[at].opcode as usize];
+        *slot = (at as u8, slot.1 + 1);
+    }
+    index
+}
+
+const _: () = assert!(COUNT <= u8::MAX as usize, "an index of BY_OPCODE is one byte");
