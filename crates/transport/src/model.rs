@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use arc_swap::ArcSwap;
 use iscsi::{Account, Authentication, TargetParameters};
@@ -19,6 +19,19 @@ pub struct Model {
     pub portals: Vec<SocketAddr>,
     /// Discovery accounts.
     pub discovery: Authentication,
+}
+
+impl Model {
+    /// Online, without targets and portals.
+    pub fn new() -> Model {
+        Model { online: true, targets: BTreeMap::new(), portals: Vec::new(), discovery: Authentication::default() }
+    }
+}
+
+impl Default for Model {
+    fn default() -> Model {
+        Model::new()
+    }
 }
 
 /// One target.
@@ -44,6 +57,23 @@ pub struct TargetEntry {
     pub units: BTreeMap<u64, Arc<UnitCell>>,
 }
 
+impl TargetEntry {
+    /// A target that is online, has the default parameters, no unit, and refuses everyone until its access list says otherwise.
+    pub fn new(tid: i32, name: &str) -> TargetEntry {
+        TargetEntry {
+            tid,
+            name: name.to_owned(),
+            alias: None,
+            online: true,
+            parameters: default_parameters(),
+            access: target::access::AccessList::default(),
+            authentication: Authentication::default(),
+            redirect: None,
+            units: BTreeMap::new(),
+        }
+    }
+}
+
 /// One logical unit: pure state behind its one short lock, and its store.
 pub struct UnitCell {
     /// Of the target that made it.
@@ -56,8 +86,55 @@ pub struct UnitCell {
     pub store: RwLock<Option<Arc<dyn Store>>>,
 }
 
+impl UnitCell {
+    /// A unit and the place of its bytes.
+    pub fn new(tid: i32, lun: u64, unit: target::Unit, store: Option<Arc<dyn Store>>) -> UnitCell {
+        UnitCell { tid, lun, state: Mutex::new(unit), store: RwLock::new(store) }
+    }
+
+    /// The state, locked. A panic of another thread that held it does not spread: the state is plain data, and the daemon reports the panic itself.
+    ///
+    /// The control thread calls [`Hub::attend`](crate::hub::Hub::attend) after changes that may have queued effects (deleted HANG rules, detached nexuses).
+    pub fn lock(&self) -> MutexGuard<'_, target::Unit> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The store of now.
+    pub fn store(&self) -> Option<Arc<dyn Store>> {
+        self.store.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Another store, or none. Operations that run finish on the old one.
+    pub fn set_store(&self, store: Option<Arc<dyn Store>>) {
+        *self.store.write().unwrap_or_else(PoisonError::into_inner) = store;
+    }
+}
+
 /// The snapshot and its one writer.
 pub type SharedModel = ArcSwap<Model>;
 
 /// A CHAP account by name, as the control thread keeps them.
 pub type Accounts = BTreeMap<String, Account>;
+
+/// Parameters of a new target: the original's defaults, with room for a deeper queue.
+pub fn default_parameters() -> TargetParameters {
+    TargetParameters {
+        max_recv_data_segment_length: 8192,
+        header_digest: false,
+        data_digest: false,
+        initial_r2t: true,
+        max_outstanding_r2t: 1,
+        immediate_data: true,
+        first_burst_length: 65536,
+        max_burst_length: 262_144,
+        data_pdu_in_order: true,
+        data_sequence_in_order: true,
+        error_recovery_level: 0,
+        default_time_2_wait: 2,
+        default_time_2_retain: 20,
+        max_connections: 1,
+        max_queue_cmd: 128,
+        nop_interval: 0,
+        nop_count: 0,
+    }
+}

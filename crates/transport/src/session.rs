@@ -1,0 +1,257 @@
+//! The sessions of a daemon: their numbers, whose they are, and which units they are attached to.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use device::PortIdentity;
+use iscsi::{LoginStatus, LoginSummary};
+use scsi::RelativePort;
+use target::{NexusId, NexusIdentity};
+
+use crate::directory::GROUP_TAG;
+use crate::limits::Limits;
+use crate::model::{Model, UnitCell};
+
+/// The one target port of a target: all portals belong to one portal group.
+const RELATIVE_PORT: RelativePort = RelativePort(1);
+
+/// What `tgtadm` shows of a connection's traffic; written by its reactor, read by the control thread.
+#[derive(Default, Debug)]
+#[allow(missing_docs)]
+pub struct SessionCounters {
+    pub received_bytes: AtomicU64,
+    pub sent_bytes: AtomicU64,
+    pub data_out_pdus: AtomicU64,
+    pub data_in_pdus: AtomicU64,
+    pub command_pdus: AtomicU64,
+    pub response_pdus: AtomicU64,
+}
+
+/// The numbers of [`SessionCounters`] at one moment.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[allow(missing_docs)]
+pub struct Traffic {
+    pub received_bytes: u64,
+    pub sent_bytes: u64,
+    pub data_out_pdus: u64,
+    pub data_in_pdus: u64,
+    pub command_pdus: u64,
+    pub response_pdus: u64,
+}
+
+/// A session as `show` prints it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SessionView {
+    /// Target; `None`: a discovery session.
+    pub tid: Option<i32>,
+    /// The TSIH.
+    pub sid: u16,
+    /// Its nexus on the units.
+    pub nexus: NexusId,
+    /// InitiatorName.
+    pub initiator_name: String,
+    /// InitiatorAlias.
+    pub initiator_alias: Option<String>,
+    /// ISID.
+    pub isid: [u8; 6],
+    /// CID of its connection.
+    pub cid: u16,
+    /// The initiator's address.
+    pub peer: SocketAddr,
+    /// The portal's.
+    pub local: SocketAddr,
+    /// Traffic since login began.
+    pub traffic: Traffic,
+}
+
+/// Where a login comes in.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Visit {
+    pub reactor: usize,
+    pub peer: SocketAddr,
+    pub local: SocketAddr,
+}
+
+/// Answer to a login.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Admission {
+    /// The session exists now, and is attached to all units.
+    Accepted { tsih: u16, nexus: NexusId },
+    /// This older session has to end first; then ask again.
+    After(NexusId),
+    /// No.
+    Refused(LoginStatus, &'static str),
+}
+
+pub(crate) struct Session {
+    pub sid: u16,
+    pub cid: u16,
+    pub nexus: NexusId,
+    tid: Option<i32>,
+    identity: NexusIdentity,
+    initiator_alias: Option<String>,
+    peer: SocketAddr,
+    local: SocketAddr,
+    counters: Arc<SessionCounters>,
+    units: Vec<Arc<UnitCell>>,
+}
+
+pub(crate) struct Registry {
+    sessions: BTreeMap<u16, Session>,
+    next_sid: u16,
+    next_nexus: u64,
+}
+
+impl SessionCounters {
+    /// The numbers now.
+    pub fn traffic(&self) -> Traffic {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Traffic {
+            received_bytes: read(&self.received_bytes),
+            sent_bytes: read(&self.sent_bytes),
+            data_out_pdus: read(&self.data_out_pdus),
+            data_in_pdus: read(&self.data_in_pdus),
+            command_pdus: read(&self.command_pdus),
+            response_pdus: read(&self.response_pdus),
+        }
+    }
+}
+
+impl Registry {
+    pub fn new() -> Registry {
+        Registry { sessions: BTreeMap::new(), next_sid: 1, next_nexus: 1 }
+    }
+
+    pub fn views(&self) -> Vec<SessionView> {
+        self.sessions.values().map(Session::view).collect()
+    }
+
+    pub fn of_target(&self, tid: i32) -> impl Iterator<Item = &Session> {
+        self.sessions.values().filter(move |session| session.tid == Some(tid))
+    }
+
+    /// Decides on a login; see [`Admission`]. `again`: the older session this login waited for has ended.
+    pub fn admit(&mut self, summary: &LoginSummary, visit: Visit, counters: &Arc<SessionCounters>, again: bool, model: &Model, limits: &Limits) -> Admission {
+        let tid = summary.target.as_ref().map(|(tid, _)| *tid);
+        let older = self.sessions.values().find(|session| session.is_of(summary, tid));
+        if let Some(older) = older {
+            return match summary.tsih {
+                0 => Admission::After(older.nexus),
+                tsih if tsih != older.sid => Admission::Refused(SESSION_DOES_NOT_EXIST, "no such session"),
+                _ if summary.cid == older.cid => Admission::After(older.nexus),
+                _ => Admission::Refused(TOO_MANY_CONNECTIONS, "MaxConnections is 1"),
+            };
+        }
+        if summary.tsih != 0 && !(again && !self.sessions.contains_key(&summary.tsih)) {
+            return Admission::Refused(SESSION_DOES_NOT_EXIST, "no such session");
+        }
+        let units = match tid.map(|tid| model.targets.get(&tid)) {
+            None => Vec::new(),
+            Some(Some(entry)) => entry.units.values().cloned().collect(),
+            Some(None) => return Admission::Refused(NOT_FOUND, "the target is gone"),
+        };
+        if tid.is_some_and(|tid| self.of_target(tid).count() >= limits.sessions_per_target) {
+            return Admission::Refused(OUT_OF_RESOURCES, "limit of sessions of the target");
+        }
+        let sid = if summary.tsih == 0 { self.free_sid() } else { Some(summary.tsih) };
+        match sid {
+            Some(sid) => self.insert(sid, summary, visit, counters, units),
+            None => Admission::Refused(OUT_OF_RESOURCES, "no session number left"),
+        }
+    }
+
+    fn insert(&mut self, sid: u16, summary: &LoginSummary, visit: Visit, counters: &Arc<SessionCounters>, units: Vec<Arc<UnitCell>>) -> Admission {
+        let nexus = NexusId(self.next_nexus << 8 | (visit.reactor as u64 & 0xff));
+        self.next_nexus += 1;
+        let (tid, target_name) = summary.target.clone().unzip();
+        let port = PortIdentity { target_name: target_name.unwrap_or_default(), group_tag: GROUP_TAG, relative_port: RELATIVE_PORT };
+        let identity = NexusIdentity { initiator_name: summary.initiator_name.clone(), isid: summary.isid, port };
+        for cell in &units {
+            cell.lock().attach(nexus, identity.clone());
+        }
+        let session = Session {
+            sid,
+            cid: summary.cid,
+            nexus,
+            tid,
+            identity,
+            initiator_alias: summary.initiator_alias.clone(),
+            peer: visit.peer,
+            local: visit.local,
+            counters: counters.clone(),
+            units,
+        };
+        self.sessions.insert(sid, session);
+        Admission::Accepted { tsih: sid, nexus }
+    }
+
+    /// Numbers count up over the daemon's life, so that a late `tgtadm --sid` does not hit a stranger; 0 is not a TSIH.
+    fn free_sid(&mut self) -> Option<u16> {
+        for _ in 0..=u16::MAX {
+            let sid = self.next_sid;
+            self.next_sid = self.next_sid.checked_add(1).unwrap_or(1);
+            if !self.sessions.contains_key(&sid) {
+                return Some(sid);
+            }
+        }
+        None
+    }
+
+    /// Forgets a session; the units it was attached to.
+    pub fn remove(&mut self, nexus: NexusId) -> Vec<Arc<UnitCell>> {
+        let sid = self.sessions.values().find(|session| session.nexus == nexus).map(|session| session.sid);
+        sid.and_then(|sid| self.sessions.remove(&sid)).map(|session| session.units).unwrap_or_default()
+    }
+
+    pub fn attach_unit(&mut self, tid: i32, cell: &Arc<UnitCell>) {
+        for session in self.sessions.values_mut().filter(|session| session.tid == Some(tid)) {
+            if !session.units.iter().any(|unit| Arc::ptr_eq(unit, cell)) {
+                cell.lock().attach(session.nexus, session.identity.clone());
+                session.units.push(cell.clone());
+            }
+        }
+    }
+
+    pub fn detach_unit(&mut self, tid: i32, cell: &Arc<UnitCell>) {
+        for session in self.sessions.values_mut().filter(|session| session.tid == Some(tid)) {
+            let before = session.units.len();
+            session.units.retain(|unit| !Arc::ptr_eq(unit, cell));
+            if session.units.len() != before {
+                cell.lock().detach(session.nexus);
+            }
+        }
+    }
+}
+
+impl Session {
+    fn is_of(&self, summary: &LoginSummary, tid: Option<i32>) -> bool {
+        // Discovery sessions of one initiator port may overlap: nothing of theirs can clash, and some initiators use one ISID for all.
+        self.tid == tid && tid.is_some() && self.identity.isid == summary.isid && self.identity.initiator_name == summary.initiator_name
+    }
+
+    fn view(&self) -> SessionView {
+        SessionView {
+            tid: self.tid,
+            sid: self.sid,
+            nexus: self.nexus,
+            initiator_name: self.identity.initiator_name.clone(),
+            initiator_alias: self.initiator_alias.clone(),
+            isid: self.identity.isid,
+            cid: self.cid,
+            peer: self.peer,
+            local: self.local,
+            traffic: self.counters.traffic(),
+        }
+    }
+}
+
+/// Target not found.
+const NOT_FOUND: LoginStatus = LoginStatus(0x0203);
+/// Too many connections.
+const TOO_MANY_CONNECTIONS: LoginStatus = LoginStatus(0x0206);
+/// Session does not exist.
+const SESSION_DOES_NOT_EXIST: LoginStatus = LoginStatus(0x020a);
+/// Out of resources.
+const OUT_OF_RESOURCES: LoginStatus = LoginStatus(0x0302);
