@@ -3,6 +3,8 @@
 //! A store turns an operation into an I/O plan, or answers at once. It knows nothing of SCSI and nothing of rings. A new store is one file and one line,
 //! and passes the contract test of this crate.
 
+pub mod blocking;
+
 use std::os::fd::RawFd;
 
 /// What a store is.
