@@ -1,0 +1,74 @@
+//! Reading fields of CDBs and parameter lists. Every read is total: a byte that is not there reads as zero.
+
+use alloc::vec::Vec;
+
+use scsi::{Outcome, Sense};
+
+use crate::operation::Step;
+
+/// The byte at `at`.
+pub(crate) fn byte(bytes: &[u8], at: usize) -> u8 {
+    bytes.get(at).copied().unwrap_or(0)
+}
+
+/// True when all bits of `mask` at `at` are one.
+pub(crate) fn bit(bytes: &[u8], at: usize, mask: u8) -> bool {
+    byte(bytes, at) & mask == mask
+}
+
+/// Big-endian 16-bit field.
+pub(crate) fn be16(bytes: &[u8], at: usize) -> u16 {
+    u16::from_be_bytes([byte(bytes, at), byte(bytes, at + 1)])
+}
+
+/// Big-endian 32-bit field.
+pub(crate) fn be32(bytes: &[u8], at: usize) -> u32 {
+    u32::from(be16(bytes, at)) << 16 | u32::from(be16(bytes, at + 2))
+}
+
+/// Big-endian 64-bit field.
+pub(crate) fn be64(bytes: &[u8], at: usize) -> u64 {
+    u64::from(be32(bytes, at)) << 32 | u64::from(be32(bytes, at + 4))
+}
+
+/// The number as 32 bits, the largest one when it does not fit.
+pub(crate) fn saturate(number: u64) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}
+
+/// GOOD with `data` cut to the allocation length. The length fields inside were made before the cut, as SPC wants it.
+pub(crate) fn reply(mut data: Vec<u8>, allocation: u32) -> Outcome {
+    data.truncate(usize::try_from(allocation).unwrap_or(usize::MAX));
+    Outcome::inline(data)
+}
+
+/// INVALID FIELD IN CDB, as an outcome.
+pub(crate) fn bad_field(at: u16, leftmost: Option<u8>) -> Outcome {
+    Outcome::check(Sense::invalid_cdb_field(at, leftmost))
+}
+
+/// The end of a command that failed with `sense` after it took `data_out` bytes.
+pub(crate) fn fail(sense: Sense, data_out: u32) -> Step {
+    let mut outcome = Outcome::check(sense);
+    outcome.data_out = data_out;
+    Step::Finish(outcome)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn missing_bytes_read_as_zero() {
+        assert_eq!(be16(&[0x12], 0), 0x1200);
+        assert_eq!(be32(&[1, 2, 3, 4], 0), 0x0102_0304);
+        assert_eq!(be64(&[], 5), 0);
+        assert!(!bit(&[0x03], 0, 0x04));
+    }
+
+    #[test]
+    fn a_reply_is_cut_but_not_padded() {
+        assert_eq!(reply(alloc::vec![1, 2, 3], 2).data_in.len(), 2);
+        assert_eq!(reply(alloc::vec![1, 2, 3], 9).data_in.len(), 3);
+    }
+}

@@ -1,0 +1,457 @@
+//! The front of a logical unit: gates, dispatch, medium, settings.
+
+use alloc::collections::VecDeque;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use scsi::command::{self, CommandRow, Operation, Refusal};
+use scsi::{Asc, BlockCount, BlockRange, BlockSize, DeviceType, Lba, Outcome, Sense, SenseFormat, SenseKey};
+
+use crate::cdb::{self, fail};
+use crate::operation::{Notice, Request, Step, StoreFault, StoreResult};
+use crate::parameter::{Medium, Parameter, ParameterError, UnitSettings, UnitView};
+use crate::primary::mode_pages::ModePages;
+use crate::progress::{Progress, State};
+use crate::{controller, disk, primary};
+
+/// Most bytes one READ, WRITE, VERIFY or WRITE AND VERIFY may move, told as MAXIMUM TRANSFER LENGTH (VPD page B0h): what a task may hold in buffers.
+pub const MAX_TRANSFER_BYTES: u32 = 16 << 20;
+
+/// Unit attentions that wait for [`Device::poll_notice`]. More than this many different ones at once cannot tell an initiator anything new.
+const MAX_NOTICES: usize = 64;
+
+/// INQUIRY DATA HAS CHANGED.
+const INQUIRY_DATA_CHANGED: Asc = Asc(0x3f03);
+/// MODE PARAMETERS CHANGED.
+pub(crate) const MODE_PARAMETERS_CHANGED: Asc = Asc(0x2a01);
+/// CAPACITY DATA HAS CHANGED.
+const CAPACITY_DATA_CHANGED: Asc = Asc(0x2a09);
+/// NOT READY TO READY CHANGE, MEDIUM MAY HAVE CHANGED.
+const MEDIUM_MAY_HAVE_CHANGED: Asc = Asc(0x2800);
+
+/// What READ CAPACITY(16) and the block VPD pages tell, beyond size and block length.
+#[derive(Clone, Copy, Default, Debug)]
+pub(crate) struct Geometry {
+    /// Set by the administrator; `None`: derived from the preferred I/O size of the store.
+    pub(crate) physical_exponent: Option<u8>,
+    pub(crate) lowest_aligned: u16,
+    pub(crate) optimal_granularity: u16,
+    pub(crate) optimal_length: u32,
+    pub(crate) rotation_rate: u16,
+}
+
+/// A logical unit: a disk (SBC) or the controller at LUN 0 (SCC).
+#[derive(Debug)]
+pub struct Device {
+    kind: DeviceType,
+    pub(crate) settings: UnitSettings,
+    medium: Option<Medium>,
+    /// False: taken offline by the administrator, or ejected. The medium stays known.
+    online: bool,
+    epoch: u32,
+    pub(crate) modes: ModePages,
+    pub(crate) geometry: Geometry,
+    /// Nexuses that prevent removal of the medium.
+    prevents: Vec<u64>,
+    notices: VecDeque<Notice>,
+    flush_failed: bool,
+}
+
+impl Device {
+    /// A disk. Without a medium it is offline; nothing is told to anybody yet.
+    pub fn disk(settings: UnitSettings, medium: Option<Medium>) -> Device {
+        Device::new(DeviceType::DISK, settings, medium, medium.is_some(), ModePages::disk())
+    }
+
+    /// The controller at LUN 0: no medium, always ready.
+    pub fn controller(settings: UnitSettings) -> Device {
+        Device::new(DeviceType::CONTROLLER, settings, None, true, ModePages::none())
+    }
+
+    fn new(kind: DeviceType, settings: UnitSettings, medium: Option<Medium>, online: bool, modes: ModePages) -> Device {
+        Device {
+            kind,
+            settings,
+            medium,
+            online,
+            epoch: 0,
+            modes,
+            geometry: Geometry::default(),
+            prevents: Vec::new(),
+            notices: VecDeque::new(),
+            flush_failed: false,
+        }
+    }
+
+    /// Peripheral device type.
+    pub fn device_type(&self) -> DeviceType {
+        self.kind
+    }
+
+    /// The row of the command, or the refusal as an outcome: INVALID COMMAND OPERATION CODE, or INVALID FIELD IN CDB at the service action.
+    pub fn lookup(&self, cdb: &[u8]) -> Result<&'static CommandRow, Outcome> {
+        match command::lookup(self.kind, cdb) {
+            Ok(row) if self.offers(row) => Ok(row),
+            Ok(_) | Err(Refusal::InvalidOperationCode) => Err(Outcome::check(Sense::illegal(Asc::INVALID_OPERATION_CODE))),
+            Err(Refusal::InvalidServiceAction) => Err(cdb::bad_field(1, Some(4))),
+            Err(Refusal::TooShort) => Err(Outcome::check(Sense::illegal(Asc::INVALID_FIELD_IN_CDB))),
+        }
+    }
+
+    /// Does this unit have the command? UNMAP needs thin provisioning.
+    pub(crate) fn offers(&self, row: &CommandRow) -> bool {
+        row.device_types.contains(&self.kind) && (row.operation != Operation::Unmap || self.thin())
+    }
+
+    /// Gates before the range check, in SAM's order: control byte, ready, medium, write protection, then fields of the CDB and parameter lengths.
+    pub fn check(&self, request: &Request<'_>) -> Result<(), Outcome> {
+        let row = request.row;
+        if request.cdb.len() < row.usage.len() {
+            return Err(Outcome::check(Sense::illegal(Asc::INVALID_FIELD_IN_CDB)));
+        }
+        self.check_control(request)?;
+        if row.needs_medium && !self.is_ready() {
+            return Err(Outcome::check(self.not_ready()));
+        }
+        if row.writes && self.write_protected() {
+            return Err(Outcome::check(Sense::new(SenseKey::DATA_PROTECT, Asc::WRITE_PROTECTED)));
+        }
+        match self.kind {
+            DeviceType::DISK => disk::check(self, request),
+            _ => Ok(()),
+        }?;
+        primary::check(self, request)
+    }
+
+    /// NACA and LINK are refused: there is no ACA (standard INQUIRY data, NORMACA = 0), and linked commands are long gone.
+    fn check_control(&self, request: &Request<'_>) -> Result<(), Outcome> {
+        let Some(at) = request.row.usage.len().checked_sub(1) else { return Ok(()) };
+        let control = cdb::byte(request.cdb, at);
+        let bit = match control {
+            _ if control & 0x04 != 0 => 2,
+            _ if control & 0x01 != 0 => 0,
+            _ => return Ok(()),
+        };
+        Err(cdb::bad_field(u16::try_from(at).unwrap_or(u16::MAX), Some(bit)))
+    }
+
+    /// Blocks the command reads or writes, for faults and range locks. `None` when its CDB addresses none (UNMAP has them in its data: see
+    /// [`lock_range`](Device::lock_range)). A zero count that means "to the end" is resolved.
+    pub fn range(&self, row: &CommandRow, cdb: &[u8]) -> Option<BlockRange> {
+        let mut range = row.range(cdb)?;
+        let to_the_end = matches!(
+            row.operation,
+            Operation::WriteSame10
+                | Operation::WriteSame16
+                | Operation::SynchronizeCache10
+                | Operation::SynchronizeCache16
+                | Operation::PreFetch10
+                | Operation::PreFetch16
+        );
+        if to_the_end && range.count.0 == 0 {
+            range.count = BlockCount(self.blocks().saturating_sub(range.start.0));
+        }
+        Some(range)
+    }
+
+    /// What a command must be kept apart from others on: [`range`](Device::range), and the whole medium for UNMAP.
+    pub fn lock_range(&self, row: &CommandRow, cdb: &[u8]) -> Option<BlockRange> {
+        if row.operation == Operation::Unmap {
+            return Some(BlockRange { start: Lba(0), count: BlockCount(self.blocks()) });
+        }
+        self.range(row, cdb)
+    }
+
+    /// Range check and first step. Call after [`check`](Device::check).
+    pub fn begin(&mut self, request: &Request<'_>) -> (Progress, Step) {
+        let (state, step) = match self.kind {
+            DeviceType::DISK => disk::begin(self, request),
+            _ => controller::begin(self, request),
+        };
+        (Progress { state, epoch: self.epoch }, step)
+    }
+
+    /// The data of a [`Step::Fetch`] are complete. `data` holds them when the step asked for `inline`, otherwise it is empty.
+    /// Inline data stay in the payload as well: WRITE SAME looks at its block and then has the store repeat it.
+    pub fn fetched(&mut self, progress: &mut Progress, data: &[u8]) -> Step {
+        if progress.epoch != self.epoch {
+            progress.state = State::Ended;
+            return fail(self.not_ready_now(), 0);
+        }
+        match &mut progress.state {
+            State::Write(write) => write.fetched(),
+            State::Verify(verify) => verify.fetched(),
+            State::CompareAndWrite(command) => command.fetched(),
+            State::WriteSame(command) => command.fetched(data),
+            State::Unmap(command) => command.fetched(self, data),
+            State::ModeSelect(command) => command.fetched(self, data),
+            _ => fail(internal_failure(), 0),
+        }
+    }
+
+    /// A store operation ended.
+    pub fn stored(&mut self, progress: &mut Progress, result: StoreResult) -> Step {
+        let step = self.after_store(progress, result);
+        if progress.epoch != self.epoch && matches!(step, Step::Store(_)) {
+            progress.state = State::Ended;
+            return fail(self.not_ready_now(), 0);
+        }
+        step
+    }
+
+    fn after_store(&mut self, progress: &mut Progress, result: StoreResult) -> Step {
+        match &mut progress.state {
+            State::Read(read) => read.stored(self, result),
+            State::Write(write) => write.stored(self, result),
+            State::Verify(verify) => verify.stored(self, result),
+            State::CompareAndWrite(command) => command.stored(self, result),
+            State::WriteSame(command) => command.stored(self, result),
+            State::Unmap(command) => command.stored(self, result),
+            State::Synchronize { offset } => disk::synchronize::stored(self, *offset, result),
+            State::Prefetch => disk::synchronize::prefetched(result),
+            State::LbaStatus(command) => command.stored(self, result),
+            State::ModeSelect(command) => command.stored(self, result),
+            State::StartStop(command) => command.stored(self, result),
+            State::Ended => fail(internal_failure(), 0),
+        }
+    }
+
+    /// LOGICAL UNIT RESET or power on: mode parameters back to their defaults, prevent flags cleared.
+    pub fn reset(&mut self) {
+        self.modes.reset();
+        self.prevents.clear();
+    }
+
+    /// An I_T nexus is gone: its PREVENT flag is dropped.
+    pub fn nexus_lost(&mut self, nexus: u64) {
+        self.allow_removal(nexus);
+    }
+
+    /// What other nexuses must hear of since the last call (unit attentions).
+    pub fn poll_notice(&mut self) -> Option<Notice> {
+        self.notices.pop_front()
+    }
+
+    pub(crate) fn notify(&mut self, asc: Asc, except: Option<u64>) {
+        let notice = Notice { asc, except };
+        if self.notices.len() < MAX_NOTICES && !self.notices.contains(&notice) {
+            self.notices.push_back(notice);
+        }
+    }
+
+    /// Encoding of sense data: D_SENSE of the control mode page.
+    pub fn sense_format(&self) -> SenseFormat {
+        if self.modes.descriptor_sense() { SenseFormat::Descriptor } else { SenseFormat::Fixed }
+    }
+
+    /// TAS of the control mode page: tasks that another nexus ended get TASK ABORTED.
+    pub fn task_aborted_status(&self) -> bool {
+        self.modes.task_aborted_status()
+    }
+
+    /// Changes one setting.
+    ///
+    /// # Errors
+    /// [`ParameterError::RemovalPrevented`] when the unit is to go offline while an initiator prevents it; [`ParameterError::Invalid`] when it
+    /// is to go online without a medium, or a value does not fit its field.
+    pub fn set(&mut self, parameter: Parameter) -> Result<(), ParameterError> {
+        let notice = match parameter {
+            Parameter::ScsiId(text) => assign(&mut self.settings.scsi_id, text, 36),
+            Parameter::ScsiSn(text) => assign(&mut self.settings.scsi_sn, text, 36),
+            Parameter::VendorId(text) => assign(&mut self.settings.vendor, text, 8),
+            Parameter::ProductId(text) => assign(&mut self.settings.product, text, 16),
+            Parameter::ProductRev(text) => assign(&mut self.settings.revision, text, 4),
+            Parameter::Removable(removable) => replace(&mut self.settings.removable, removable).then_some(INQUIRY_DATA_CHANGED),
+            Parameter::ThinProvisioning(thin) => replace(&mut self.settings.thin, thin).then_some(INQUIRY_DATA_CHANGED),
+            Parameter::ReadOnly(read_only) => replace(&mut self.settings.read_only, read_only).then_some(MODE_PARAMETERS_CHANGED),
+            Parameter::SenseFormat(format) => self.modes.set_descriptor_sense(format == SenseFormat::Descriptor).then_some(MODE_PARAMETERS_CHANGED),
+            Parameter::Online(online) => return self.set_online(online, None),
+            Parameter::ModePage { page, subpage, size, data } => {
+                self.modes.set_page(page, subpage, size, &data)?;
+                Some(MODE_PARAMETERS_CHANGED)
+            }
+            geometry => self.set_geometry(geometry)?,
+        };
+        if let Some(asc) = notice {
+            self.notify(asc, None);
+        }
+        Ok(())
+    }
+
+    fn set_geometry(&mut self, parameter: Parameter) -> Result<Option<Asc>, ParameterError> {
+        let geometry = &mut self.geometry;
+        let (changed, asc) = match parameter {
+            Parameter::Lbppbe(exponent) if exponent <= 15 => (replace(&mut geometry.physical_exponent, Some(exponent)), CAPACITY_DATA_CHANGED),
+            // Fourteen bits in READ CAPACITY(16); what does not fit must not spill into LBPME and LBPRZ.
+            Parameter::LowestAlignedLba(lba) if lba < 1 << 14 => (replace(&mut geometry.lowest_aligned, lba), CAPACITY_DATA_CHANGED),
+            Parameter::OptimalTransferGranularity(blocks) => (replace(&mut geometry.optimal_granularity, blocks), INQUIRY_DATA_CHANGED),
+            Parameter::OptimalTransferLength(blocks) => (replace(&mut geometry.optimal_length, blocks), INQUIRY_DATA_CHANGED),
+            Parameter::RotationRate(rate) => (replace(&mut geometry.rotation_rate, rate), INQUIRY_DATA_CHANGED),
+            _ => return Err(ParameterError::Invalid),
+        };
+        Ok(changed.then_some(asc))
+    }
+
+    /// Takes the unit offline or online. `except`: the nexus whose START STOP UNIT did it.
+    pub(crate) fn set_online(&mut self, online: bool, except: Option<u64>) -> Result<(), ParameterError> {
+        if self.kind == DeviceType::CONTROLLER || online == self.online {
+            return Ok(());
+        }
+        if online && self.medium.is_none() {
+            return Err(ParameterError::Invalid);
+        }
+        if !online && self.removal_prevented() {
+            return Err(ParameterError::RemovalPrevented);
+        }
+        self.online = online;
+        if online {
+            self.notify(MEDIUM_MAY_HAVE_CHANGED, except);
+        }
+        Ok(())
+    }
+
+    /// The unit as `show` prints it.
+    pub fn view(&self) -> UnitView {
+        UnitView {
+            device_type: self.kind,
+            scsi_id: self.settings.scsi_id.clone(),
+            scsi_sn: self.settings.scsi_sn.clone(),
+            bytes: self.medium.map_or(0, |medium| medium.bytes),
+            block_size: if self.kind == DeviceType::DISK { self.settings.block_size.bytes() } else { 1 },
+            online: self.online,
+            removable: self.settings.removable,
+            prevent_removal: self.removal_prevented(),
+            read_only: self.read_only(),
+            swp: self.modes.software_write_protect(),
+            thin: self.thin(),
+        }
+    }
+
+    /// A medium arrives (the unit goes online), goes, or changes size. Commands that began with the old one do not touch the new one.
+    pub fn set_medium(&mut self, medium: Option<Medium>) {
+        if self.kind == DeviceType::CONTROLLER {
+            return;
+        }
+        let was_online = self.online;
+        let old = core::mem::replace(&mut self.medium, medium);
+        self.online = medium.is_some();
+        let resized = matches!((old, medium), (Some(old), Some(new)) if old.bytes != new.bytes);
+        // A medium that grows under running commands is the same one, and their blocks are still there.
+        let grown = was_online && matches!((old, medium), (Some(old), Some(new)) if old.bytes <= new.bytes);
+        if !grown {
+            self.epoch = self.epoch.wrapping_add(1);
+        }
+        if !was_online && self.online {
+            self.notify(MEDIUM_MAY_HAVE_CHANGED, None);
+        }
+        if resized {
+            self.notify(CAPACITY_DATA_CHANGED, None);
+        }
+    }
+
+    /// Logical block length.
+    pub fn block_size(&self) -> BlockSize {
+        self.settings.block_size
+    }
+
+    /// Capacity in blocks; 0 without a medium. What does not fill a block is not used.
+    pub fn blocks(&self) -> u64 {
+        self.medium.map_or(0, |medium| medium.bytes >> self.settings.block_size.shift())
+    }
+
+    /// The administrator's reset of a remembered flush failure: until then every SYNCHRONIZE CACHE and every durable write fails.
+    pub fn forget_flush_failure(&mut self) {
+        self.flush_failed = false;
+    }
+
+    // --- what the commands ask ---
+
+    pub(crate) fn is_ready(&self) -> bool {
+        self.online && (self.kind == DeviceType::CONTROLLER || self.blocks() > 0)
+    }
+
+    /// Why the unit is not ready: no medium in a removable one, otherwise the code of the original for an offline one.
+    pub(crate) fn not_ready(&self) -> Sense {
+        let asc = if self.settings.removable { Asc::MEDIUM_NOT_PRESENT } else { Asc::BECOMING_READY };
+        Sense::new(SenseKey::NOT_READY, asc)
+    }
+
+    /// As [`not_ready`](Device::not_ready), for a command whose medium was exchanged while it ran.
+    fn not_ready_now(&self) -> Sense {
+        if self.is_ready() { Sense::new(SenseKey::NOT_READY, Asc::NOT_READY) } else { self.not_ready() }
+    }
+
+    pub(crate) fn read_only(&self) -> bool {
+        self.settings.read_only || self.medium.is_some_and(|medium| medium.read_only)
+    }
+
+    pub(crate) fn write_protected(&self) -> bool {
+        self.kind == DeviceType::DISK && (self.read_only() || self.modes.software_write_protect())
+    }
+
+    pub(crate) fn thin(&self) -> bool {
+        self.settings.thin
+    }
+
+    /// Logical blocks per physical block, as an exponent of two.
+    pub(crate) fn physical_exponent(&self) -> u8 {
+        if let Some(exponent) = self.geometry.physical_exponent {
+            return exponent;
+        }
+        let ratio = self.medium.map_or(0, |medium| medium.preferred) / self.settings.block_size.bytes();
+        u8::try_from(ratio.checked_ilog2().unwrap_or(0)).unwrap_or(0).min(15)
+    }
+
+    pub(crate) fn max_transfer_blocks(&self) -> u32 {
+        MAX_TRANSFER_BYTES >> self.settings.block_size.shift()
+    }
+
+    /// Must a write be durable before it is acknowledged? Always without a write cache.
+    pub(crate) fn stable(&self, force_unit_access: bool) -> bool {
+        force_unit_access || !self.modes.write_cache_enabled()
+    }
+
+    pub(crate) fn removal_prevented(&self) -> bool {
+        !self.prevents.is_empty()
+    }
+
+    pub(crate) fn prevent_removal(&mut self, nexus: u64) {
+        if !self.prevents.contains(&nexus) {
+            self.prevents.push(nexus);
+        }
+    }
+
+    pub(crate) fn allow_removal(&mut self, nexus: u64) {
+        self.prevents.retain(|&other| other != nexus);
+    }
+
+    pub(crate) fn flush_failed(&self) -> bool {
+        self.flush_failed
+    }
+
+    /// A flush ended badly: what it was to make durable is in doubt, and the store may not say so twice.
+    /// Injected failures and a missing store leave the data as they were.
+    pub(crate) fn remember_flush_failure(&mut self, fault: StoreFault) {
+        if matches!(fault, StoreFault::Io { .. } | StoreFault::NoSpace | StoreFault::ReadOnly) {
+            self.flush_failed = true;
+        }
+    }
+}
+
+/// Our own mistake, told as such.
+pub(crate) fn internal_failure() -> Sense {
+    Sense::new(SenseKey::HARDWARE_ERROR, Asc::INTERNAL_TARGET_FAILURE)
+}
+
+/// Puts `new` in place and says whether it differs from what was there.
+fn replace<T: PartialEq>(place: &mut T, new: T) -> bool {
+    let changed = *place != new;
+    *place = new;
+    changed
+}
+
+/// Puts a text of at most `limit` characters in place, cut without complaint as the original does it.
+fn assign(place: &mut String, text: String, limit: usize) -> Option<Asc> {
+    let cut = text.chars().take(limit).collect();
+    replace(place, cut).then_some(INQUIRY_DATA_CHANGED)
+}

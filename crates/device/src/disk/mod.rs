@@ -1,0 +1,163 @@
+//! Block commands (SBC).
+//!
+//! Every command has one file with its state machine: what it fetches, what it does to the store, how it ends. This file has what they share:
+//! the check of the CDB fields, the range check, the dispatch.
+
+pub mod capacity;
+pub mod compare_and_write;
+pub mod fault;
+pub mod lba_status;
+pub mod limits;
+pub mod read_write;
+pub mod synchronize;
+pub mod unmap;
+pub mod verify;
+pub mod write_same;
+
+use alloc::boxed::Box;
+
+use scsi::command::Operation;
+use scsi::{Asc, BlockRange, Outcome, Sense};
+
+use crate::cdb::{bad_field, byte};
+use crate::device::Device;
+use crate::operation::{Request, Step};
+use crate::primary;
+use crate::progress::State;
+
+/// INVALID FIELD IN COMMAND INFORMATION UNIT: the initiator offers another amount of data than the CDB asks for.
+const INVALID_FIELD_IN_INFORMATION_UNIT: Asc = Asc(0x0e03);
+
+/// A piece of the medium, in bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Span {
+    pub(crate) offset: u64,
+    pub(crate) len: u64,
+}
+
+/// Fields of block commands: protection information is not kept, lengths have limits.
+pub(crate) fn check(device: &Device, request: &Request<'_>) -> Result<(), Outcome> {
+    use Operation as Op;
+    let cdb = request.cdb;
+    match request.row.operation {
+        Op::Read6 | Op::Write6 => check_length(device, request),
+        Op::Read10 | Op::Read12 | Op::Read16 | Op::Write10 | Op::Write12 | Op::Write16 => {
+            check_protection(cdb)?;
+            check_length(device, request)
+        }
+        Op::Verify10 | Op::Verify12 | Op::Verify16 | Op::WriteAndVerify10 | Op::WriteAndVerify12 | Op::WriteAndVerify16 => {
+            check_protection(cdb)?;
+            verify::check(request)?;
+            check_length(device, request)
+        }
+        Op::CompareAndWrite => {
+            check_protection(cdb)?;
+            compare_and_write::check(device, cdb)
+        }
+        Op::WriteSame10 | Op::WriteSame16 => {
+            check_protection(cdb)?;
+            write_same::check(device, request)
+        }
+        Op::Unmap => unmap::check(request),
+        Op::ReadCapacity10 => capacity::check(cdb),
+        _ => Ok(()),
+    }
+}
+
+/// RDPROTECT, WRPROTECT, VRPROTECT: the medium is formatted without protection information.
+fn check_protection(cdb: &[u8]) -> Result<(), Outcome> {
+    if byte(cdb, 1) & 0xe0 != 0 { Err(bad_field(1, Some(7))) } else { Ok(()) }
+}
+
+/// MAXIMUM TRANSFER LENGTH of VPD page B0h.
+fn check_length(device: &Device, request: &Request<'_>) -> Result<(), Outcome> {
+    let count = device.range(request.row, request.cdb).map_or(0, |range| range.count.0);
+    if count > u64::from(device.max_transfer_blocks()) {
+        let at = request.row.lba.map_or(0, |field| field.count);
+        return Err(bad_field(u16::from(at), Some(7)));
+    }
+    Ok(())
+}
+
+/// First step of a command on a disk.
+pub(crate) fn begin(device: &mut Device, request: &Request<'_>) -> (State, Step) {
+    match first(device, request) {
+        Ok(started) => started,
+        Err(outcome) => (State::Ended, Step::Finish(outcome)),
+    }
+}
+
+fn first(device: &mut Device, request: &Request<'_>) -> Result<(State, Step), Outcome> {
+    use Operation as Op;
+    Ok(match request.row.operation {
+        Op::Read6 | Op::Read10 | Op::Read12 | Op::Read16 => {
+            let (command, step) = read_write::read(span(device, request)?)?;
+            (State::Read(command), step)
+        }
+        Op::Write6 | Op::Write10 | Op::Write12 | Op::Write16 | Op::WriteAndVerify10 | Op::WriteAndVerify12 | Op::WriteAndVerify16 => {
+            let (command, step) = read_write::write(device, request, span(device, request)?)?;
+            (State::Write(command), step)
+        }
+        Op::Verify10 | Op::Verify12 | Op::Verify16 => {
+            let (command, step) = verify::begin(device, request, span(device, request)?)?;
+            (State::Verify(command), step)
+        }
+        Op::CompareAndWrite => {
+            let (command, step) = compare_and_write::begin(device, request, span(device, request)?)?;
+            (State::CompareAndWrite(command), step)
+        }
+        Op::WriteSame10 | Op::WriteSame16 => {
+            let (command, step) = write_same::begin(device, request, span(device, request)?)?;
+            (State::WriteSame(command), step)
+        }
+        Op::Unmap => {
+            let (command, step) = unmap::begin(device, request)?;
+            (State::Unmap(Box::new(command)), step)
+        }
+        Op::SynchronizeCache10 | Op::SynchronizeCache16 => synchronize::begin(device, span(device, request)?)?,
+        Op::PreFetch10 | Op::PreFetch16 => synchronize::prefetch(span(device, request)?)?,
+        Op::GetLbaStatus16 => {
+            let (command, step) = lba_status::begin(device, request.cdb)?;
+            (State::LbaStatus(command), step)
+        }
+        Op::ReadCapacity10 => (State::Ended, Step::Finish(capacity::read_capacity_10(device))),
+        Op::ReadCapacity16 => (State::Ended, Step::Finish(capacity::read_capacity_16(device, request.cdb))),
+        _ => match primary::begin(device, request) {
+            Some(started) => started,
+            None => return Err(Outcome::check(Sense::illegal(Asc::INVALID_OPERATION_CODE))),
+        },
+    })
+}
+
+/// The range check: bytes of the medium that the CDB names, or LOGICAL BLOCK ADDRESS OUT OF RANGE. No blocks at the very end are in range.
+fn span(device: &Device, request: &Request<'_>) -> Result<Span, Outcome> {
+    match device.range(request.row, request.cdb) {
+        Some(range) => byte_span(device, range).map_err(Outcome::check),
+        None => Err(Outcome::check(Sense::illegal(Asc::INVALID_FIELD_IN_CDB))),
+    }
+}
+
+/// Bytes of a range of blocks.
+fn byte_span(device: &Device, range: BlockRange) -> Result<Span, Sense> {
+    let out_of_range = Sense::illegal(Asc::LBA_OUT_OF_RANGE);
+    if !range.within(device.blocks()) {
+        return Err(out_of_range);
+    }
+    let block = device.block_size();
+    match (block.offset_of(range.start), block.length_of(range.count)) {
+        (Some(offset), Some(len)) => Ok(Span { offset: offset.0, len }),
+        _ => Err(out_of_range),
+    }
+}
+
+/// Refuses a command whose data-out is not what the CDB asks for. The outcome tells what would have been taken, so that the residual is right.
+fn data_mismatch(wanted: u32) -> Outcome {
+    let mut outcome = Outcome::check(Sense::illegal(INVALID_FIELD_IN_INFORMATION_UNIT));
+    outcome.data_out = wanted;
+    outcome
+}
+
+/// A length that the checks have bounded, as the steps carry it. `Err`: it was not bounded.
+fn transfer_len(len: u64) -> Result<u32, Outcome> {
+    u32::try_from(len).map_err(|_| Outcome::check(Sense::illegal(Asc::INVALID_FIELD_IN_CDB)))
+}

@@ -1,0 +1,89 @@
+//! INQUIRY (SPC-6 6.7): standard data; the vital product data pages are in [`vpd`](super::vpd).
+
+use alloc::vec;
+use alloc::vec::Vec;
+
+use scsi::{DeviceType, Outcome};
+
+use super::vpd;
+use crate::cdb::{bad_field, be16, bit, byte, reply};
+use crate::device::Device;
+use crate::operation::PortIdentity;
+
+/// Bytes of our standard INQUIRY data: up to the end of the version descriptors' reserved area.
+const STANDARD_LEN: u8 = 96;
+/// Peripheral qualifier 011b and device type 1Fh: there can be no unit here.
+const ABSENT: u8 = 0x7f;
+
+/// Version descriptors: SAM-5, iSCSI, SPC-4, then the command set.
+const VERSIONS: [u16; 3] = [0x00a0, 0x0960, 0x0460];
+const VERSION_SBC_3: u16 = 0x04c0;
+const VERSION_SCC_2: u16 = 0x01fb;
+
+/// Answers INQUIRY for `device` through `port`.
+pub(crate) fn inquiry(device: &Device, cdb: &[u8], port: &PortIdentity) -> Outcome {
+    let (page, allocation) = (byte(cdb, 2), be16(cdb, 3));
+    if bit(cdb, 1, 0x02) {
+        // CMDDT of SCSI-2 and SPC-2: obsolete, and not answered with something else.
+        return bad_field(1, Some(1));
+    }
+    if bit(cdb, 1, 0x01) {
+        return match vpd::page(device, page, port) {
+            Some(data) => reply(data, u32::from(allocation)),
+            None => bad_field(2, Some(7)),
+        };
+    }
+    if page != 0 {
+        return bad_field(2, Some(7));
+    }
+    reply(standard(device), u32::from(allocation))
+}
+
+/// Answers INQUIRY for a logical unit number without a unit: GOOD with peripheral qualifier 011b.
+pub fn absent(cdb: &[u8]) -> Outcome {
+    let allocation = u32::from(be16(cdb, 3));
+    match (byte(cdb, 1) & 0x03, byte(cdb, 2)) {
+        (0, 0) => {
+            let mut data = vec![0; usize::from(STANDARD_LEN)];
+            data[0] = ABSENT;
+            data[2] = 0x06;
+            data[3] = 0x12;
+            data[4] = STANDARD_LEN - 5;
+            data[8..36].fill(b' ');
+            reply(data, allocation)
+        }
+        (1, 0) => reply(vec![ABSENT, 0x00, 0x00, 0x01, 0x00], allocation),
+        (0 | 1, _) => bad_field(2, Some(7)),
+        _ => bad_field(1, Some(1)),
+    }
+}
+
+fn standard(device: &Device) -> Vec<u8> {
+    let mut data = Vec::with_capacity(usize::from(STANDARD_LEN));
+    let removable = if device.settings.removable { 0x80 } else { 0x00 };
+    // Version SPC-4; HISUP and response format 2; CMDQUE.
+    data.extend([device.device_type().0, removable, 0x06, 0x12, STANDARD_LEN - 5, 0x00, 0x00, 0x02]);
+    padded(&mut data, &device.settings.vendor, 8);
+    padded(&mut data, &device.settings.product, 16);
+    padded(&mut data, &device.settings.revision, 4);
+    data.resize(58, 0);
+    for version in VERSIONS {
+        data.extend(version.to_be_bytes());
+    }
+    let command_set = if device.device_type() == DeviceType::DISK { VERSION_SBC_3 } else { VERSION_SCC_2 };
+    data.extend(command_set.to_be_bytes());
+    data.resize(usize::from(STANDARD_LEN), 0);
+    data
+}
+
+/// Appends `text` in `width` bytes of printable ASCII, filled with blanks.
+pub(super) fn padded(data: &mut Vec<u8>, text: &str, width: usize) {
+    let end = data.len() + width;
+    data.extend(printable(text).take(width));
+    data.resize(end, b' ');
+}
+
+/// SPC allows graphic ASCII and blanks in these fields; anything else becomes a blank.
+pub(super) fn printable(text: &str) -> impl Iterator<Item = u8> + '_ {
+    text.chars().map(|letter| u8::try_from(letter).ok().filter(|byte| (0x20..0x7f).contains(byte)).unwrap_or(b' '))
+}

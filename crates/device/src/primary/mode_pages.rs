@@ -1,0 +1,175 @@
+//! Mode pages (SPC-6 7.5, SBC-4 6.5): current, changeable and default values of every page.
+//!
+//! The defaults of a disk are the original's bytes. Only bits with an effect are changeable: WCE (caching), D_SENSE, SWP and TAS (control).
+//! Everything that depends on a bit reads it here, so that a page set by the administrator works like one set by MODE SELECT.
+
+use alloc::vec;
+use alloc::vec::Vec;
+
+use crate::cdb::bit;
+use crate::parameter::ParameterError;
+
+/// Caching mode page.
+const CACHING: u8 = 0x08;
+/// Control mode page.
+const CONTROL: u8 = 0x0a;
+/// Longest subpage: with the header of MODE SENSE(10) it still fits a 16-bit length.
+const MAX_SUBPAGE: u16 = 4096;
+/// Most pages a unit keeps: as many as there are page codes.
+const MAX_PAGES: usize = 64;
+
+/// Which values MODE SENSE asks for (PC field).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Values {
+    Current,
+    Changeable,
+    Default,
+}
+
+/// One page or subpage. The three values have one length: what follows the page header.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct ModePage {
+    pub(crate) page: u8,
+    pub(crate) subpage: u8,
+    pub(crate) current: Vec<u8>,
+    pub(crate) changeable: Vec<u8>,
+    default: Vec<u8>,
+}
+
+/// All pages of a unit, ascending by page and subpage.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct ModePages {
+    pages: Vec<ModePage>,
+}
+
+/// Page, subpage, values, changeable bits as (offset, mask).
+type Row = (u8, u8, &'static [u8], &'static [(usize, u8)]);
+
+/// Offsets count from byte 2 of a page (byte 4 of a subpage).
+#[rustfmt::skip]
+const DISK: &[Row] = &[
+    (0x02, 0x00, &[0x80, 0x80, 0x00, 0x0a, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], &[]),
+    (CACHING, 0x00, &[0x14, 0x00, 0xff, 0xff, 0x00, 0x00, 0xff, 0xff, 0xff, 0xff, 0x80, 0x14, 0, 0, 0, 0, 0, 0], &[(0, 0x04)]),
+    (CONTROL, 0x00, &[0x02, 0x10, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x02, 0x00], &[(0, 0x04), (2, 0x08), (3, 0x40)]),
+    (CONTROL, 0x01, &[0x04, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], &[]),
+    (0x1c, 0x00, &[0x08, 0, 0, 0, 0, 0, 0, 0, 0, 0], &[]),
+];
+
+impl ModePages {
+    /// The pages of a disk.
+    pub(crate) fn disk() -> ModePages {
+        let page = |&(page, subpage, values, bits): &Row| {
+            let mut changeable = vec![0; values.len()];
+            for &(at, mask) in bits {
+                changeable[at] |= mask;
+            }
+            ModePage { page, subpage, current: values.to_vec(), changeable, default: values.to_vec() }
+        };
+        ModePages { pages: DISK.iter().map(page).collect() }
+    }
+
+    /// No pages.
+    pub(crate) fn none() -> ModePages {
+        ModePages { pages: Vec::new() }
+    }
+
+    /// The pages that a page code and subpage code ask for, in order. 3Fh: all pages; FFh: all subpages; 00h with 3Fh: no subpages.
+    pub(crate) fn select(&self, page: u8, subpage: u8) -> impl Iterator<Item = &ModePage> {
+        self.pages.iter().filter(move |it| (page == 0x3f || it.page == page) && (subpage == 0xff || it.subpage == subpage))
+    }
+
+    /// One page, to be changed.
+    pub(crate) fn find_mut(&mut self, page: u8, subpage: u8) -> Option<&mut ModePage> {
+        self.pages.iter_mut().find(|it| it.page == page && it.subpage == subpage)
+    }
+
+    fn flag(&self, page: u8, at: usize, mask: u8) -> bool {
+        self.pages.iter().any(|it| it.page == page && it.subpage == 0 && bit(&it.current, at, mask))
+    }
+
+    /// WCE. Without a caching page there is no cache: every write is durable.
+    pub(crate) fn write_cache_enabled(&self) -> bool {
+        self.flag(CACHING, 0, 0x04)
+    }
+
+    /// D_SENSE.
+    pub(crate) fn descriptor_sense(&self) -> bool {
+        self.flag(CONTROL, 0, 0x04)
+    }
+
+    /// SWP.
+    pub(crate) fn software_write_protect(&self) -> bool {
+        self.flag(CONTROL, 2, 0x08)
+    }
+
+    /// TAS.
+    pub(crate) fn task_aborted_status(&self) -> bool {
+        self.flag(CONTROL, 3, 0x40)
+    }
+
+    /// The administrator's D_SENSE: current and default, so that a reset does not undo it. Says whether that changed anything.
+    pub(crate) fn set_descriptor_sense(&mut self, on: bool) -> bool {
+        let before = self.descriptor_sense();
+        if !self.pages.iter().any(|it| (it.page, it.subpage) == (CONTROL, 0)) {
+            self.insert(ModePage { page: CONTROL, subpage: 0, current: vec![0; 10], changeable: vec![0; 10], default: vec![0; 10] });
+        }
+        if let Some(page) = self.find_mut(CONTROL, 0) {
+            for values in [&mut page.current, &mut page.default] {
+                if let Some(first) = values.first_mut() {
+                    *first = *first & !0x04 | if on { 0x04 } else { 0x00 };
+                }
+            }
+        }
+        before != self.descriptor_sense()
+    }
+
+    /// The administrator replaces or adds a page: `size` bytes after the header, the rest of `data` zeros, nothing changeable, and a reset comes
+    /// back to it.
+    ///
+    /// # Errors
+    /// [`ParameterError::Invalid`], and nothing changed: more data than `size`, codes of requests instead of pages, or too long for its header.
+    pub(crate) fn set_page(&mut self, page: u8, subpage: u8, size: u16, data: &[u8]) -> Result<(), ParameterError> {
+        let limit = if subpage == 0 { 0xff } else { MAX_SUBPAGE };
+        let known = self.pages.iter().any(|it| (it.page, it.subpage) == (page, subpage));
+        if page >= 0x3f || subpage == 0xff || size > limit || data.len() > usize::from(size) || !known && self.pages.len() >= MAX_PAGES {
+            return Err(ParameterError::Invalid);
+        }
+        let mut current = data.to_vec();
+        current.resize(usize::from(size), 0);
+        let changeable = vec![0; current.len()];
+        self.insert(ModePage { page, subpage, default: current.clone(), current, changeable });
+        Ok(())
+    }
+
+    fn insert(&mut self, page: ModePage) {
+        match self.pages.binary_search_by_key(&(page.page, page.subpage), |it| (it.page, it.subpage)) {
+            Ok(at) => self.pages[at] = page,
+            Err(at) => self.pages.insert(at, page),
+        }
+    }
+
+    /// Every page back to its default.
+    pub(crate) fn reset(&mut self) {
+        for page in &mut self.pages {
+            page.current.clone_from(&page.default);
+        }
+    }
+}
+
+impl ModePage {
+    /// The page with its header. PS is zero: nothing can be saved.
+    pub(crate) fn write(&self, values: Values, data: &mut Vec<u8>) {
+        let body = match values {
+            Values::Current => &self.current,
+            Values::Changeable => &self.changeable,
+            Values::Default => &self.default,
+        };
+        let length = u16::try_from(body.len()).unwrap_or(u16::MAX).to_be_bytes();
+        if self.subpage == 0 {
+            data.extend([self.page, length[1]]);
+        } else {
+            data.extend([0x40 | self.page, self.subpage, length[0], length[1]]);
+        }
+        data.extend(body);
+    }
+}

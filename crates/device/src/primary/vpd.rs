@@ -1,0 +1,160 @@
+//! Vital product data (SPC-6 7.7, SBC-4 6.6).
+
+use alloc::vec::Vec;
+
+use scsi::DeviceType;
+
+use super::inquiry::printable;
+use crate::device::Device;
+use crate::disk::limits;
+use crate::operation::PortIdentity;
+
+/// Pages of every unit, ascending.
+const COMMON: &[u8] = &[0x00, 0x80, 0x83, 0x86, 0x87, 0x88];
+/// Pages of a block device, ascending.
+const BLOCK: &[u8] = &[0xb0, 0xb1, 0xb2];
+
+/// Width of the unit serial number and of the T10 designator: what the original has, so that names made from them stay.
+const ID_WIDTH: usize = 36;
+
+/// Association with the target port, PIV set: byte 1 of a designation descriptor, less the type.
+const PORT: u8 = 0x90;
+/// Association with the target device, PIV set.
+const TARGET: u8 = 0xa0;
+/// Protocol identifier of iSCSI, in the upper half of byte 0.
+const ISCSI: u8 = 0x50;
+
+const BINARY: u8 = 1;
+const ASCII: u8 = 2;
+const UTF8: u8 = 3;
+
+/// The page with its four-byte header, `None` when the unit has no such page.
+pub(super) fn page(device: &Device, code: u8, port: &PortIdentity) -> Option<Vec<u8>> {
+    let is_disk = device.device_type() == DeviceType::DISK;
+    let body = match code {
+        0x00 => COMMON.iter().chain(if is_disk { BLOCK } else { &[] }).copied().collect(),
+        0x80 => serial_number(device),
+        0x83 => identification(device, port),
+        0x86 => extended_inquiry(),
+        // One entry for all pages and subpages: one set of values for everybody.
+        0x87 => Vec::from([0x3f, 0xff, 0x00, 0x00]),
+        0x88 => ports(port),
+        0xb0 if is_disk => block_limits(device),
+        0xb1 if is_disk => block_characteristics(device),
+        0xb2 if is_disk => provisioning(device),
+        _ => return None,
+    };
+    let length = u16::try_from(body.len()).unwrap_or(u16::MAX).to_be_bytes();
+    let mut page = Vec::from([device.device_type().0, code, length[0], length[1]]);
+    page.extend(body);
+    Some(page)
+}
+
+/// Page 80h: the serial number, right aligned.
+fn serial_number(device: &Device) -> Vec<u8> {
+    let text: Vec<u8> = printable(&device.settings.scsi_sn).take(ID_WIDTH).collect();
+    let mut body = Vec::from([b' '; ID_WIDTH]);
+    body[ID_WIDTH - text.len()..].copy_from_slice(&text);
+    body
+}
+
+/// Page 83h. The first three designators are the original's, in its order: names under /dev/disk/by-id come from them. The fourth is unique where
+/// those are not (they repeat on every host). The rest names the port the command came through.
+fn identification(device: &Device, port: &PortIdentity) -> Vec<u8> {
+    let settings = &device.settings;
+    let mut body = Vec::new();
+    let mut t10: Vec<u8> = printable(&settings.scsi_id).take(ID_WIDTH).collect();
+    t10.resize(ID_WIDTH, 0);
+    designator(&mut body, ASCII, 0x01, &t10);
+    let tid = u64::from(settings.tid.cast_unsigned());
+    let local = 0x3 << 60 | (tid << 32 | settings.lun) & (u64::MAX >> 4);
+    designator(&mut body, BINARY, 0x03, &local.to_be_bytes());
+    designator(&mut body, BINARY, 0x03, &registered_extended(&settings.scsi_id));
+    designator(&mut body, BINARY, 0x03, &settings.unique);
+    designator(&mut body, ISCSI | BINARY, PORT | 0x04, &u32::from(port.relative_port.0).to_be_bytes());
+    designator(&mut body, ISCSI | BINARY, PORT | 0x05, &u32::from(port.group_tag).to_be_bytes());
+    designator(&mut body, ISCSI | UTF8, PORT | 0x08, &port_name(port));
+    designator(&mut body, ISCSI | UTF8, TARGET | 0x08, &name_string(port.target_name.as_bytes()));
+    body
+}
+
+/// One designation descriptor: protocol and code set, PIV with association and type, length, value.
+fn designator(body: &mut Vec<u8>, code_set: u8, kind: u8, value: &[u8]) {
+    let length = u8::try_from(value.len()).unwrap_or(u8::MAX);
+    body.extend([code_set, kind, 0x00, length]);
+    body.extend(&value[..usize::from(length)]);
+}
+
+/// The original's NAA 6 designator: the identification text read as hexadecimal digits, right aligned; other characters are zeros.
+fn registered_extended(text: &str) -> [u8; 16] {
+    let mut value = [0; 16];
+    for (place, letter) in text.chars().rev().take(31).enumerate() {
+        let digit = letter.to_digit(16).and_then(|digit| u8::try_from(digit).ok()).unwrap_or(0);
+        value[15 - place / 2] |= if place % 2 == 0 { digit } else { digit << 4 };
+    }
+    value[0] |= 0x60;
+    value
+}
+
+/// iSCSI name of the port: target name, `,t,0x` and the portal group tag in four digits (RFC 7143 4.2.7.3).
+fn port_name(port: &PortIdentity) -> Vec<u8> {
+    name_string(alloc::format!("{},t,0x{:04x}", port.target_name, port.group_tag).as_bytes())
+}
+
+/// A SCSI name string ends with a NUL and fills a multiple of four bytes.
+fn name_string(name: &[u8]) -> Vec<u8> {
+    let mut value = Vec::from(&name[..name.len().min(251)]);
+    value.push(0);
+    value.resize(value.len().next_multiple_of(4), 0);
+    value
+}
+
+/// Page 86h: head of queue, ordered and simple tasks; a volatile cache.
+fn extended_inquiry() -> Vec<u8> {
+    let mut body = Vec::from([0; 0x3c]);
+    body[1] = 0x07;
+    body[2] = 0x01;
+    body
+}
+
+/// Page 88h: the port of this command. Others answer for themselves.
+fn ports(port: &PortIdentity) -> Vec<u8> {
+    let mut names = Vec::new();
+    designator(&mut names, ISCSI | UTF8, PORT | 0x08, &port_name(port));
+    let number = port.relative_port.0.to_be_bytes();
+    let length = u16::try_from(names.len()).unwrap_or(u16::MAX).to_be_bytes();
+    let mut body = Vec::from([0, 0, number[0], number[1], 0, 0, 0, 0, 0, 0, length[0], length[1]]);
+    body.extend(names);
+    body
+}
+
+/// Page B0h. Every limit told here is enforced, and none is told that does not hold.
+fn block_limits(device: &Device) -> Vec<u8> {
+    let mut body = Vec::from([0; 0x3c]);
+    let max_transfer = device.max_transfer_blocks();
+    body[1] = limits::max_compare_and_write(device);
+    body[2..4].copy_from_slice(&device.geometry.optimal_granularity.to_be_bytes());
+    body[4..8].copy_from_slice(&max_transfer.to_be_bytes());
+    body[8..12].copy_from_slice(&device.geometry.optimal_length.min(max_transfer).to_be_bytes());
+    if device.thin() {
+        body[16..20].copy_from_slice(&limits::MAX_UNMAP_BLOCKS.to_be_bytes());
+        body[20..24].copy_from_slice(&limits::MAX_UNMAP_DESCRIPTORS.to_be_bytes());
+        body[24..28].copy_from_slice(&(1_u32 << device.physical_exponent()).to_be_bytes());
+        // UGAVALID, and the alignment that goes with READ CAPACITY(16).
+        body[28..32].copy_from_slice(&(1 << 31 | u32::from(device.geometry.lowest_aligned)).to_be_bytes());
+    }
+    body[32..40].copy_from_slice(&limits::MAX_WRITE_SAME_BLOCKS.to_be_bytes());
+    body
+}
+
+/// Page B1h.
+fn block_characteristics(device: &Device) -> Vec<u8> {
+    let mut body = Vec::from([0; 0x3c]);
+    body[0..2].copy_from_slice(&device.geometry.rotation_rate.to_be_bytes());
+    body
+}
+
+/// Page B2h: LBPU, LBPWS, LBPWS10, LBPRZ = 001b and type thin, or nothing.
+fn provisioning(device: &Device) -> Vec<u8> {
+    if device.thin() { Vec::from([0x00, 0xe4, 0x02, 0x00]) } else { Vec::from([0; 4]) }
+}

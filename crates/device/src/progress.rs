@@ -1,0 +1,40 @@
+//! What a running command remembers between two steps.
+
+use alloc::boxed::Box;
+
+use crate::disk::compare_and_write::CompareAndWrite;
+use crate::disk::lba_status::LbaStatus;
+use crate::disk::read_write::{Read, Write};
+use crate::disk::unmap::Unmap;
+use crate::disk::verify::Verify;
+use crate::disk::write_same::WriteSame;
+use crate::primary::mode_select::ModeSelect;
+use crate::primary::start_stop::StartStop;
+
+/// A running command. READ and WRITE keep nothing on the heap.
+#[derive(Debug)]
+pub struct Progress {
+    pub(crate) state: State,
+    /// Medium the command began with: when it has been exchanged since, no further step touches the new one.
+    pub(crate) epoch: u32,
+}
+
+/// Per command family: where it stands.
+#[derive(Debug)]
+pub(crate) enum State {
+    /// Nothing is left to do.
+    Ended,
+    Read(Read),
+    Write(Write),
+    Verify(Verify),
+    CompareAndWrite(CompareAndWrite),
+    WriteSame(WriteSame),
+    Unmap(Box<Unmap>),
+    Synchronize {
+        offset: u64,
+    },
+    Prefetch,
+    LbaStatus(LbaStatus),
+    ModeSelect(Box<ModeSelect>),
+    StartStop(StartStop),
+}
