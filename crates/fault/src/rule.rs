@@ -4,6 +4,8 @@ use alloc::string::String;
 
 use scsi::{BlockRange, CommandRow, Sense, Status};
 
+use crate::draw;
+
 /// Number of a rule, unique over the life of the daemon, in creation order from 0.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct RuleId(pub u64);
@@ -29,13 +31,39 @@ pub enum Stage {
     LinkOut,
 }
 
+impl Stage {
+    /// All stages, in the order in which a command passes them.
+    pub const ALL: [Stage; 6] = [Stage::LinkIn, Stage::Arrival, Stage::Transfer, Stage::Store, Stage::Reply, Stage::LinkOut];
+
+    /// Word of the journal: `arrival`.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Stage::LinkIn => "link-in",
+            Stage::Arrival => "arrival",
+            Stage::Transfer => "transfer",
+            Stage::Store => "store",
+            Stage::Reply => "reply",
+            Stage::LinkOut => "link-out",
+        }
+    }
+}
+
 /// A probability in millionths of a per cent: exact for decimals down to 0.000001.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Percent(pub u32);
 
 impl Percent {
+    /// Never.
+    pub const NEVER: Percent = Percent(0);
     /// Always.
     pub const ALWAYS: Percent = Percent(100_000_000);
+
+    /// True for exactly this share of all draws: the draw is scaled to `0 .. 100_000_000` and must be below the number of millionths. So 0 is never
+    /// hit and 100 per cent always.
+    pub fn hits(self, draw: u64) -> bool {
+        let scaled = (u128::from(draw) * u128::from(Percent::ALWAYS.0)) >> 64;
+        scaled < u128::from(self.0)
+    }
 }
 
 /// What a rule does, by name.
@@ -57,6 +85,37 @@ pub enum ActionKind {
     DropConnection,
 }
 
+impl ActionKind {
+    /// All actions, in the order in which help lists them.
+    pub const ALL: [ActionKind; 7] = [
+        ActionKind::CheckCondition,
+        ActionKind::Busy,
+        ActionKind::TaskSetFull,
+        ActionKind::ReservationConflict,
+        ActionKind::TaskAborted,
+        ActionKind::Hang,
+        ActionKind::DropConnection,
+    ];
+
+    /// Word of the grammar: `CHECK_CONDITION`.
+    pub const fn word(self) -> &'static str {
+        match self {
+            ActionKind::CheckCondition => "CHECK_CONDITION",
+            ActionKind::Busy => "BUSY",
+            ActionKind::TaskSetFull => "TASK_SET_FULL",
+            ActionKind::ReservationConflict => "RESERVATION_CONFLICT",
+            ActionKind::TaskAborted => "TASK_ABORTED",
+            ActionKind::Hang => "HANG",
+            ActionKind::DropConnection => "DROP_CONNECTION",
+        }
+    }
+
+    /// The action with this word, in any case.
+    pub fn by_word(word: &str) -> Option<ActionKind> {
+        ActionKind::ALL.into_iter().find(|action| action.word().eq_ignore_ascii_case(word))
+    }
+}
+
 /// A verdict's deed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Action {
@@ -68,6 +127,21 @@ pub enum Action {
     Hang,
     /// Cut the connection.
     DropConnection,
+}
+
+impl Action {
+    /// Which action of the grammar this is. A status that no action of the grammar gives counts as `BUSY`'s kind: another try may do better.
+    pub fn kind(&self) -> ActionKind {
+        match *self {
+            Action::CheckCondition(_) => ActionKind::CheckCondition,
+            Action::Status(Status::TASK_SET_FULL) => ActionKind::TaskSetFull,
+            Action::Status(Status::RESERVATION_CONFLICT) => ActionKind::ReservationConflict,
+            Action::Status(Status::TASK_ABORTED) => ActionKind::TaskAborted,
+            Action::Status(_) => ActionKind::Busy,
+            Action::Hang => ActionKind::Hang,
+            Action::DropConnection => ActionKind::DropConnection,
+        }
+    }
 }
 
 /// A rule as written. Unknown operations do not exist here: the grammar refuses them.
@@ -91,6 +165,45 @@ pub struct RuleSpec {
     pub seed: Option<u64>,
     /// Optional name.
     pub name: Option<String>,
+}
+
+impl RuleSpec {
+    /// Where the rule acts. Every rule of the original's grammar acts on arrival.
+    pub const fn stage(&self) -> Stage {
+        Stage::Arrival
+    }
+
+    /// True when the rule looks at this command: operation and blocks fit. Chance and counts are the engine's.
+    pub fn matches(&self, subject: &Subject<'_>) -> bool {
+        let operation = match self.operation {
+            OperationPattern::Row(operation) => subject.row.operation == operation,
+            OperationPattern::Family(family) => subject.row.family == family,
+            OperationPattern::Opcode(opcode) => subject.row.opcode == opcode,
+        };
+        let blocks = match (self.range, subject.range) {
+            (None, _) => true,
+            (Some(range), Some(addressed)) => range.overlaps(addressed),
+            (Some(_), None) => false,
+        };
+        operation && blocks
+    }
+
+    /// What happens when the rule fires. A `CHECK_CONDITION` without a sense, which the grammar does not let pass, is HARDWARE ERROR, INTERNAL TARGET
+    /// FAILURE.
+    pub fn deed(&self) -> Action {
+        match self.action {
+            ActionKind::CheckCondition => {
+                let (key, asc) = self.sense.unwrap_or((scsi::SenseKey::HARDWARE_ERROR, scsi::Asc::INTERNAL_TARGET_FAILURE));
+                Action::CheckCondition(Sense::new(key, asc))
+            }
+            ActionKind::Busy => Action::Status(Status::BUSY),
+            ActionKind::TaskSetFull => Action::Status(Status::TASK_SET_FULL),
+            ActionKind::ReservationConflict => Action::Status(Status::RESERVATION_CONFLICT),
+            ActionKind::TaskAborted => Action::Status(Status::TASK_ABORTED),
+            ActionKind::Hang => Action::Hang,
+            ActionKind::DropConnection => Action::DropConnection,
+        }
+    }
 }
 
 /// Which commands a rule looks at.
@@ -117,6 +230,13 @@ pub struct Subject<'a> {
     pub cdb: &'a [u8],
     /// The blocks it addresses.
     pub range: Option<BlockRange>,
+}
+
+impl Subject<'_> {
+    /// The key of the draws on this command: a hash of the nexus key and the ordinal.
+    pub fn key(&self) -> u64 {
+        draw::command_key(self.nexus, self.ordinal)
+    }
 }
 
 /// A rule fired.

@@ -163,7 +163,7 @@ fn parameters(lines: &mut Lines, row: &CommandRow, cdb: &[u8]) {
         Operation::Inquiry => lines.field("page code", format!("{:02x}h", byte(2))),
         Operation::ModeSense6 | Operation::ModeSense10 => {
             let control = ["current", "changeable", "default", "saved"];
-            lines.field("page control", control.get(usize::from(byte(2) >> 6)).copied().unwrap_or("").to_string());
+            lines.field("page control", control.get(usize::from(byte(2) >> 6)).copied().unwrap_or(""));
             lines.field("page", format!("{:02x}h, subpage {:02x}h", byte(2) & 0x3f, byte(3)));
         }
         Operation::PreventAllowMediumRemoval => lines.field("prevent", format!("{}", byte(4) & 3)),

@@ -166,7 +166,7 @@ mod tests {
     #[test]
     fn fields() {
         let mut response = Response::new(u32::MAX);
-        response.u8(1).be16(0x0203).be24(0xff_0000_01).text("abcdef", 4).text("xy", 4).put(0, &[9]).put(100, &[1]).length8(1).length16(2);
+        response.u8(1).be16(0x0203).be24(0xff00_0001).text("abcdef", 4).text("xy", 4).put(0, &[9]).put(100, &[1]).length8(1).length16(2);
         assert_eq!(response.len(), 14);
         assert_eq!(response.as_slice(), [9, 12, 0, 10, 0xff, 0xff, b'a', b'b', b'c', b'd', b'x', b'y', b' ', b' ']);
         assert!(!response.is_empty());
