@@ -2,8 +2,20 @@
 //!
 //! A store turns an operation into an I/O plan, or answers at once. It knows nothing of SCSI and nothing of rings. A new store is one file and one line,
 //! and passes the contract test of this crate.
+//!
+//! * [`Memory`]: sparse memory. [`Null`]: nothing. [`File`]: a file or block device, cached or direct, perhaps with its changes in memory only.
+//! * [`blocking`]: the operations of [`Io`] for a thread that may block.
 
 pub mod blocking;
+mod file;
+pub mod lock;
+mod memory;
+mod null;
+mod overlay;
+
+pub use file::{File, OpenError, OpenErrorKind, OpenOptions};
+pub use memory::Memory;
+pub use null::Null;
 
 use std::os::fd::RawFd;
 
@@ -141,12 +153,26 @@ pub fn error_of(errno: i32) -> Error {
         other => Error::Io(other),
     }
 }
-// CONTRACT (implemented in `memory.rs`, `null.rs`, `file.rs`, `lock.rs`):
-// pub struct Memory; impl Memory { pub fn new(bytes: u64) -> Memory }        // sparse, 64 KiB (or so) chunks, sharded locks; torn-free per block
-// pub struct Null;   impl Null   { pub fn new(bytes: u64) -> Null }          // reads zeros, forgets writes
-// pub struct File;                                                            // file and block device; O_DIRECT, O_SYNC
-// pub struct OpenOptions { pub direct: bool, pub sync: bool, pub read_only: bool, pub ephemeral: bool }
-// impl File { pub fn open(path: &Path, options: OpenOptions) -> Result<File, OpenError>;   // OpenError has a one-line message with the cure
-//             pub fn from_handle(file: RawFd, bytes: u64) -> File }   // the simulator's
-// Overlay (for --ephemeral): reads from a read-only base until written; changes live in memory.
-// One image cannot be opened by two daemons: an OFD lock (F_OFD_SETLK) on the image, holder's pid found by F_GETLK/`/proc/locks` and told.
+
+/// Checks that a range lies inside `bytes`.
+pub(crate) fn range(bytes: u64, offset: u64, len: u64) -> Result<(), Error> {
+    match offset.checked_add(len) {
+        Some(end) if end <= bytes => Ok(()),
+        _ => Err(Error::OutOfRange),
+    }
+}
+
+/// Appends an extent that follows the last one, joined with it when both are alike. False: there are `max` already and this would be one more.
+pub(crate) fn append(extents: &mut Vec<Extent>, extent: Extent, max: usize) -> bool {
+    if let Some(last) = extents.last_mut()
+        && last.mapped == extent.mapped
+    {
+        last.len += extent.len;
+        return true;
+    }
+    let room = extents.len() < max;
+    if room {
+        extents.push(extent);
+    }
+    room
+}
