@@ -2,6 +2,7 @@
 
 use super::Usage;
 use super::tgtadm::{Options, REFUSED};
+use crate::code::Code;
 use crate::reading::rule_number;
 use crate::wire::{MODES, OPERATIONS};
 
@@ -141,7 +142,10 @@ fn error(options: &Options, op: u32) -> Result<(), Usage> {
                 _ => {}
             }
             allowed(options, "error", "tle")?;
-            needs(options.error.is_some(), "'error' option is necessary, as --error op=WRITE10,lba=0,len=1,key=3,asc=0x0c02")
+            let Some(text) = &options.error else {
+                return refuse("'error' option is necessary, as --error op=WRITE10,lba=0,len=1,key=3,asc=0x0c02");
+            };
+            rule(text)
         }
         1 => {
             allowed(options, "error", "tle")?;
@@ -152,6 +156,17 @@ fn error(options: &Options, op: u32) -> Result<(), Usage> {
         }
         2 => allowed(options, "error", ""),
         _ => Ok(()),
+    }
+}
+
+/// Reads a fault rule before the daemon does: its answer carries a number only, and could not name the word that is wrong. An operation or action that
+/// does not exist is refused in the words of the original, which scripts know.
+fn rule(text: &[u8]) -> Result<(), Usage> {
+    let Ok(text) = core::str::from_utf8(text) else { return refuse(Code::InvalidRequest.text()) };
+    match fault::grammar::parse(text) {
+        Ok(_) => Ok(()),
+        Err(error) if error.word.starts_with("op=") || error.word.starts_with("action=") => refuse(Code::InvalidRequest.text()),
+        Err(error) => refuse(&error.to_string()),
     }
 }
 

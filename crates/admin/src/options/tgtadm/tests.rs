@@ -138,6 +138,16 @@ fn mode_error() {
     assert_eq!(refused("--mode error --op new --lun 1 -e op=READ10").0, "tgtadm: 'tid' option is necessary\n");
     assert_eq!(refused("--mode error --op new --tid 1 -e op=READ10").0, "tgtadm: 'lun' option is necessary\n");
     assert!(refused("--mode error --op new --tid 1 --lun 1").0.starts_with("tgtadm: 'error' option is necessary"));
+    let rule = |rule: &str| refused(&format!("--mode error --op new --tid 1 --lun 1 --error {rule}"));
+    assert_eq!(rule("op=FORMAT99,key=3,asc=0x0c02"), ("tgtadm: invalid request\n".into(), 22));
+    assert_eq!(rule("op=WRITE10,action=TARGET_RESET"), ("tgtadm: invalid request\n".into(), 22));
+    for (text, named) in
+        [("op=WRITE10,asc=0x0c02", "\"key\": is missing"), ("op=WRITE10,bogus=1", "bogus=1"), ("op=WRITE10,pct=101,key=3,asc=1", "pct=101")]
+    {
+        let (message, status) = rule(text);
+        assert!(message.starts_with("tgtadm: ") && message.contains(named) && message.matches('\n').count() == 1, "{message}");
+        assert_eq!(status, 22);
+    }
     assert!(refused("--mode error --op delete -e op=READ10").0.contains("rule=N"));
     assert_eq!(refused("--mode error --op delete --lun 1").0, "tgtadm: 'tid' option is necessary\n");
 }
