@@ -93,7 +93,7 @@ mod tests {
         }
     }
 
-    /// Seed, rule, nexus key, ordinal; key of the command; draw. The same table is in `docs/fault-draws.md`, made by another implementation.
+    /// Seed, rule, nexus key, ordinal; key of the command; draw. The same table is in `docs/src/fault-draws.md`, made by another implementation.
     #[rustfmt::skip]
     const VECTORS: [(u64, u64, u64, u64, u64, u64); 7] = [
         (0x0, 0, 0x0, 0, 0x67e1_b71c_a738_6b41, 0xe278_f17e_1cfd_fcd1),
@@ -111,10 +111,10 @@ mod tests {
             assert_eq!(command_key(nexus, ordinal), key, "command_key({nexus:#x}, {ordinal})");
             assert_eq!(draw(seed, RuleId(rule), key), number, "draw({seed:#x}, {rule}, {key:#018x})");
         }
-        let text = include_str!("../../../docs/fault-draws.md");
+        let text = include_str!("../../../docs/src/fault-draws.md");
         for (seed, rule, nexus, ordinal, key, number) in VECTORS {
             let line = std::format!("| {seed:#x} | {rule} | {nexus:#x} | {ordinal} | {key:#018x} | {number:#018x} |");
-            assert!(text.contains(&line), "docs/fault-draws.md lacks {line}");
+            assert!(text.contains(&line), "docs/src/fault-draws.md lacks {line}");
         }
     }
 

@@ -107,3 +107,28 @@ impl Outcome {
         Outcome { status, sense: None, data_in: DataIn::None, data_out: 0 }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sense::Asc;
+    use std::vec;
+
+    #[test]
+    fn names_of_status() {
+        assert_eq!(Status::TASK_SET_FULL.name(), Some("TASK SET FULL"));
+        assert_eq!(Status(0x22).name(), None);
+        assert_eq!((0..=u8::MAX).filter(|&byte| Status(byte).name().is_some()).count(), 8);
+    }
+
+    #[test]
+    fn only_what_was_asked_for_travels() {
+        let check = Outcome::check(Sense::illegal(Asc::LBA_OUT_OF_RANGE));
+        assert_eq!((check.status, check.data_in.len(), check.data_out), (Status::CHECK_CONDITION, 0, 0));
+        assert!(Outcome::good(512).data_in.is_empty() && Outcome::good(512).sense.is_none());
+        assert_eq!(Outcome::good(512).data_out, 512);
+        assert_eq!(Outcome::inline(vec![1, 2, 3]).data_in.len(), 3);
+        assert_eq!(DataIn::Payload { len: 4096 }.len(), 4096);
+        assert_eq!(Outcome::status(Status::BUSY).sense, None);
+    }
+}

@@ -35,22 +35,25 @@ const fn table() -> [CommandRow; COUNT] {
     rows
 }
 
-const fn order(row: &CommandRow) -> u32 {
+const fn order(row: &CommandRow) -> u64 {
     let action = match row.service_action {
-        Some(action) => action as u32,
+        Some(action) => action as u64,
         None => 0,
     };
-    (row.opcode as u32) << 16 | action
+    (row.opcode as u64) << 16 | action
 }
 
 const fn by_opcode() -> [(u8, u8); 256] {
     let table = table();
     let mut index = [(0, 0); 256];
-    let mut at = table.len();
-    while at > 0 {
-        at -= 1;
-        let slot = &mut index[table[at].opcode as usize];
-        *slot = (at as u8, slot.1 + 1);
+    let (mut at, mut opcode) = (0, 0);
+    while opcode < index.len() {
+        let first = at;
+        while at < table.len() && table[at].opcode as u64 == opcode as u64 {
+            at += 1;
+        }
+        index[opcode] = ((first & 0xff) as u8, ((at - first) & 0xff) as u8);
+        opcode += 1;
     }
     index
 }

@@ -116,12 +116,12 @@ impl Asc {
 
     /// Additional sense code.
     pub const fn code(self) -> u8 {
-        (self.0 >> 8) as u8
+        self.0.to_be_bytes()[0]
     }
 
     /// Additional sense code qualifier.
     pub const fn qualifier(self) -> u8 {
-        self.0 as u8
+        self.0.to_be_bytes()[1]
     }
 
     /// Name as assigned by T10, `None` when not assigned.

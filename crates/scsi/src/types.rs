@@ -81,16 +81,12 @@ pub struct Lun(pub [u8; 8]);
 impl Lun {
     /// Single-level LUN: peripheral addressing below 256, flat space addressing up to 16383 (SAM-5 4.7). `None` above.
     pub fn from_number(number: u64) -> Option<Lun> {
-        let mut bytes = [0; 8];
+        let [.., high, low] = number.to_be_bytes();
         match number {
-            0..=0xff => bytes[1] = number as u8,
-            0x100..=0x3fff => {
-                bytes[0] = 0x40 | (number >> 8) as u8;
-                bytes[1] = number as u8;
-            }
-            _ => return None,
+            0..=0xff => Some(Lun([0, low, 0, 0, 0, 0, 0, 0])),
+            0x100..=0x3fff => Some(Lun([0x40 | high, low, 0, 0, 0, 0, 0, 0])),
+            _ => None,
         }
-        Some(Lun(bytes))
     }
 
     /// The number of a single-level LUN with peripheral (00b, bus 0) or flat (01b) addressing; `None` for every other form.
@@ -142,3 +138,68 @@ pub enum TaskAttribute {
 /// Relative target port identifier (SPC), 1 to 65535.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct RelativePort(pub u16);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn range(start: u64, count: u64) -> BlockRange {
+        BlockRange { start: Lba(start), count: BlockCount(count) }
+    }
+
+    #[test]
+    fn block_sizes() {
+        for bytes in [0, 1, 256, 511, 520, 1000, 131_072] {
+            assert_eq!(BlockSize::new(bytes), None, "{bytes}");
+        }
+        assert_eq!(BlockSize::new(512), Some(BlockSize::B512));
+        assert_eq!(BlockSize::new(65536).map(BlockSize::shift), Some(16));
+        assert_eq!(BlockSize::B4096.offset_of(Lba(3)), Some(ByteOffset(12288)));
+        assert_eq!(BlockSize::B4096.offset_of(Lba(1 << 52)), None);
+        assert_eq!(BlockSize::B512.length_of(BlockCount(1 << 54)), Some(1 << 63));
+        assert_eq!(BlockSize::B512.length_of(BlockCount(1 << 55)), None);
+    }
+
+    #[test]
+    fn ranges_are_half_open() {
+        assert!(range(0, 8).overlaps(range(7, 1)) && !range(0, 8).overlaps(range(8, 1)));
+        assert!(!range(4, 0).overlaps(range(0, 8)) && !range(0, 8).overlaps(range(4, 0)));
+        assert!(range(0, 8).within(8) && !range(1, 8).within(8) && range(8, 0).within(8) && !range(9, 0).within(8));
+        assert!(!range(u64::MAX, 2).within(u64::MAX));
+        assert_eq!(range(u64::MAX, 2).end(), u64::MAX);
+    }
+
+    #[test]
+    fn unit_numbers() {
+        assert_eq!(Lun::from_number(5), Some(Lun([0, 5, 0, 0, 0, 0, 0, 0])));
+        assert_eq!(Lun::from_number(0x1234), Some(Lun([0x52, 0x34, 0, 0, 0, 0, 0, 0])));
+        assert_eq!(Lun::from_number(0x4000), None);
+        assert_eq!(Lun([0x40, 5, 0, 0, 0, 0, 0, 0]).number(), Some(5), "flat addressing of a low number");
+        for odd in
+            [[0, 5, 0, 1, 0, 0, 0, 0], [0, 5, 0, 0, 0, 0, 0, 1], [1, 5, 0, 0, 0, 0, 0, 0], [0x80, 5, 0, 0, 0, 0, 0, 0], [0xc1, 1, 0, 0, 0, 0, 0, 0]]
+        {
+            assert_eq!(Lun(odd).number(), None, "{odd:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn unit_numbers_come_back(number in 0u64..0x4000) {
+            prop_assert_eq!(Lun::from_number(number).and_then(Lun::number), Some(number));
+        }
+
+        #[test]
+        fn any_lun_is_answered(bytes: [u8; 8]) {
+            if let Some(number) = Lun(bytes).number() {
+                prop_assert!(number < 0x4000);
+            }
+        }
+
+        #[test]
+        fn overlap_is_a_shared_block(one in (0u64..40, 0u64..10), two in (0u64..40, 0u64..10)) {
+            let shared = (0..60).any(|block| block >= one.0 && block < one.0 + one.1 && block >= two.0 && block < two.0 + two.1);
+            prop_assert_eq!(range(one.0, one.1).overlaps(range(two.0, two.1)), shared);
+        }
+    }
+}
