@@ -20,6 +20,17 @@ pub struct NexusIdentity {
     pub port: PortIdentity,
 }
 
+impl NexusIdentity {
+    /// A number for this identity that is the same in every run: FNV-1a with 64 bits over the initiator name, a NUL, the ISID, the target name,
+    /// a NUL, and the target portal group tag in network order. Keys of fault decisions are made from it, so it never changes.
+    pub fn stable_key(&self) -> u64 {
+        let parts: [&[u8]; 6] =
+            [self.initiator_name.as_bytes(), &[0], &self.isid, self.port.target_name.as_bytes(), &[0], &self.port.group_tag.to_be_bytes()];
+        let bytes = parts.into_iter().flatten();
+        bytes.fold(0xcbf2_9ce4_8422_2325, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
+    }
+}
+
 /// The initiator's name for a task: for iSCSI the initiator task tag. Unique per nexus while the task lives (the session guarantees it).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct TaskTag(pub u32);

@@ -9,7 +9,11 @@ extern crate alloc;
 extern crate std;
 
 pub mod access;
+pub mod attention;
+pub mod counters;
 pub mod effect;
+pub mod flight;
+pub mod reservation;
 
 pub use effect::{Abort, Command, Effect, Function, FunctionKind, FunctionResponse, NexusId, NexusIdentity, TaskRef, TaskTag};
 
