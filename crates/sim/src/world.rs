@@ -165,6 +165,13 @@ impl World {
         handle
     }
 
+    /// What the disk holds.
+    pub fn disk_content(&self, disk: Handle, into: &mut [u8]) {
+        if let Some(disk) = self.disks.get(&disk) {
+            disk.read(0, into);
+        }
+    }
+
     /// Next thing that reaches an initiator.
     pub fn poll_client(&mut self) -> Option<(ClientId, ToClient)> {
         self.clients.pop_front()
