@@ -14,6 +14,7 @@ pub mod command;
 pub mod explain;
 pub mod outcome;
 pub mod parameter_list;
+pub mod planted;
 pub mod response;
 mod rows;
 pub mod sense;

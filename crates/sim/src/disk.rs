@@ -49,7 +49,8 @@ impl Disk {
             self.durable[start..start + bytes.len()].copy_from_slice(bytes);
         }
         // A stable write stays in the list too when an older volatile one overlaps it, so that a power cut cannot bring the old bytes back.
-        let overlaps = self.pending.iter().any(|pending| pending.offset < offset + bytes.len() as u64 && offset < pending.offset + pending.bytes.len() as u64);
+        let overlaps =
+            self.pending.iter().any(|pending| pending.offset < offset + bytes.len() as u64 && offset < pending.offset + pending.bytes.len() as u64);
         if !stable || overlaps {
             self.pending.push(Pending { number: if stable { u64::MAX } else { self.next }, offset, bytes: bytes.to_vec() });
         }
@@ -64,7 +65,8 @@ impl Disk {
     /// A sync ends: the writes that had ended when it began are durable.
     pub fn sync_end(&mut self, key: u64) {
         let Some(until) = self.syncs.remove(&key) else { return };
-        let (covered, rest): (Vec<Pending>, Vec<Pending>) = self.pending.drain(..).partition(|pending| pending.number < until || pending.number == u64::MAX);
+        let (covered, rest): (Vec<Pending>, Vec<Pending>) =
+            self.pending.drain(..).partition(|pending| pending.number < until || pending.number == u64::MAX);
         for pending in covered {
             let start = pending.offset as usize;
             self.durable[start..start + pending.bytes.len()].copy_from_slice(&pending.bytes);

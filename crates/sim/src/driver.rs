@@ -29,13 +29,6 @@ impl SimDriver {
     }
 }
 
-impl SimDriver {
-    /// Someone wants this reactor to take a turn.
-    pub fn waker_is_set(&self) -> bool {
-        self.waker.is_set()
-    }
-}
-
 impl Driver for SimDriver {
     fn submit(&mut self, token: Token, op: Op) {
         match &op {

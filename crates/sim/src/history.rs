@@ -96,9 +96,8 @@ impl History {
     /// After a power cut the block holds `value`: is that allowed? From here on it is the only possible value.
     pub fn after_power_cut(&mut self, block: u64, value: u64) -> Result<(), String> {
         let writes = &mut self.blocks[block as usize];
-        let allowed = writes.iter().any(|write| {
-            write.value == value && !writes.iter().any(|other| other.stable.is_some() && overwrites(other, write))
-        });
+        let allowed =
+            writes.iter().any(|write| write.value == value && !writes.iter().any(|other| other.stable.is_some() && overwrites(other, write)));
         if !allowed {
             let stable: Vec<String> = writes.iter().filter(|write| write.stable.is_some()).map(|write| format!("{:#x}", write.value)).collect();
             return Err(format!("after the power cut block {block} holds {value:#x}; stable were {}", stable.join(" ")));
@@ -116,7 +115,8 @@ impl History {
         let all = writes.clone();
         let horizon = all.iter().filter(|write| write.end.is_none()).map(|write| write.start).min().unwrap_or(u64::MAX);
         writes.retain(|write| {
-            write.end.is_none() || !all.iter().any(|other| other.stable.is_some() && other.end.is_some_and(|end| end < horizon) && overwrites(other, write))
+            write.end.is_none()
+                || !all.iter().any(|other| other.stable.is_some() && other.end.is_some_and(|end| end < horizon) && overwrites(other, write))
         });
     }
 }

@@ -9,6 +9,6 @@ pub mod driver;
 pub mod history;
 pub mod medium;
 pub mod random;
-pub mod run;
+// pub mod run;
 pub mod shared;
 pub mod world;

@@ -436,7 +436,8 @@ impl World {
     }
 
     fn connected(&mut self, address: SocketAddr, client: ClientId, link: u64) {
-        let found = self.listeners.values().find(|listener| listener.address == address).and_then(|listener| Some((listener.reactor, listener.armed?)));
+        let found =
+            self.listeners.values().find(|listener| listener.address == address).and_then(|listener| Some((listener.reactor, listener.armed?)));
         let Some((reactor, token)) = found else {
             let time = self.now + 1000;
             return self.schedule(time, Event::ToClient { client, link, what: ToClient::Closed });
