@@ -22,7 +22,7 @@ use crate::rule::{Action, ActionKind, EventId, RuleId, Stage, Subject, Verdict};
 /// Version of the format that this crate writes, and the only one so far.
 pub const VERSION: u32 = 1;
 
-/// Entries that a journal keeps before it drops the oldest: some 400 KiB a unit, hours of a rule that fires every second.
+/// Entries that a journal keeps before it drops the oldest: at most 1 MiB a unit, hours of a rule that fires every second.
 pub const CAPACITY: usize = 4096;
 
 const HEADER: &str = "scuzzy-fault-journal";
@@ -328,6 +328,11 @@ mod tests {
         assert_eq!(line(&good.replace("WRITE10", "WROTE10")), Err((3, "an operation that this reader does not know")));
         assert_eq!(line(&good.replace("arrival", "noon")), Err((3, "a stage that this reader does not know")));
         assert_eq!(line(&good.replace("key=3", "key=300")), Err((3, "a sense key above 15")));
+    }
+
+    #[test]
+    fn a_full_ring_is_at_most_a_mebibyte() {
+        assert!(size_of::<Entry>() * CAPACITY <= 1 << 20, "{} bytes an entry", size_of::<Entry>());
     }
 
     #[test]
