@@ -10,7 +10,8 @@ use crate::{packages, root};
 pub fn run(words: &[String]) -> Result<bool> {
     packages::install(packages::ALL)?;
     let root = root();
-    let built = Command::new("cargo").args(["build", "--release", "--bins"]).current_dir(&root).status().context("cargo build")?;
+    let built =
+        Command::new("cargo").args(["build", "--release", "--package", "cli", "--bins"]).current_dir(&root).status().context("cargo build")?;
     if !built.success() {
         return Ok(false);
     }

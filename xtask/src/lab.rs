@@ -12,7 +12,8 @@ pub const DISK_CASES: &[&str] = &["01", "02", "03", "06", "12"];
 /// `lab [CASE...]`: builds the release binaries and runs the cases against them.
 pub fn run(words: &[String]) -> Result<bool> {
     let root = root();
-    let built = Command::new("cargo").args(["build", "--release", "--bins"]).current_dir(&root).status().context("cargo build")?;
+    let built =
+        Command::new("cargo").args(["build", "--release", "--package", "cli", "--bins"]).current_dir(&root).status().context("cargo build")?;
     if !built.success() {
         return Ok(false);
     }

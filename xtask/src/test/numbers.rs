@@ -20,7 +20,7 @@ pub fn run(report: &mut Report) {
 }
 
 fn counts() -> Result<()> {
-    let output = process::run(Command::new(binary("scuzzy-sim")).args(["counts", "--json"]), Duration::from_secs(120))?;
+    let output = process::run(Command::new(binary("scuzzy-counts")).arg("--json"), Duration::from_secs(120))?;
     let counts: Value = serde_json::from_str(output.trim()).context("counts are no JSON")?;
     println!("     | {counts}");
     let number = |name: &str| counts[name].as_f64().with_context(|| format!("no '{name}'"));

@@ -7,6 +7,7 @@ use crate::process;
 use crate::report::Report;
 
 use super::server::binary;
+use super::workspace;
 
 /// Seeds of one test run, and the time they may take.
 const SEEDS: &str = "2000";
@@ -18,6 +19,9 @@ const SEEDS_LONG: &str = "200000";
 
 /// Seeds without a bug, then each planted bug.
 pub fn run(report: &mut Report) {
+    if !report.check("the simulator builds", workspace::build_simulator) {
+        return;
+    }
     report.check(&format!("simulator, {SEEDS} seeds"), || {
         process::run(Command::new(binary("scuzzy-sim")).args(["run", "--seeds", SEEDS]), LIMIT).map(drop)
     });
