@@ -1,8 +1,8 @@
-//! Reading fields of CDBs and parameter lists. Every read is total: a byte that is not there reads as zero.
+//! Reading fields of CDBs and parameter lists. Every read is total: a field that is not all there reads as zero.
 
 use alloc::vec::Vec;
 
-use scsi::{Outcome, Sense};
+use scsi::{Outcome, Sense, response};
 
 use crate::operation::Step;
 
@@ -18,17 +18,17 @@ pub(crate) fn bit(bytes: &[u8], at: usize, mask: u8) -> bool {
 
 /// Big-endian 16-bit field.
 pub(crate) fn be16(bytes: &[u8], at: usize) -> u16 {
-    u16::from_be_bytes([byte(bytes, at), byte(bytes, at + 1)])
+    response::be16(bytes, at).unwrap_or(0)
 }
 
 /// Big-endian 32-bit field.
 pub(crate) fn be32(bytes: &[u8], at: usize) -> u32 {
-    u32::from(be16(bytes, at)) << 16 | u32::from(be16(bytes, at + 2))
+    response::be32(bytes, at).unwrap_or(0)
 }
 
 /// Big-endian 64-bit field.
 pub(crate) fn be64(bytes: &[u8], at: usize) -> u64 {
-    u64::from(be32(bytes, at)) << 32 | u64::from(be32(bytes, at + 4))
+    response::be64(bytes, at).unwrap_or(0)
 }
 
 /// The number as 32 bits, the largest one when it does not fit.
@@ -59,8 +59,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn missing_bytes_read_as_zero() {
-        assert_eq!(be16(&[0x12], 0), 0x1200);
+    fn missing_fields_read_as_zero() {
+        assert_eq!(be16(&[0x12], 0), 0);
+        assert_eq!(be16(&[0x12, 0x34], 0), 0x1234);
         assert_eq!(be32(&[1, 2, 3, 4], 0), 0x0102_0304);
         assert_eq!(be64(&[], 5), 0);
         assert!(!bit(&[0x03], 0, 0x04));

@@ -67,3 +67,64 @@ impl CompareAndWrite {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::StoreFault;
+    use crate::testing::{Bench, code, settings};
+    use scsi::{BlockSize, Sense, Status};
+    use std::vec;
+
+    fn cdb(flags: u8, count: u8) -> [u8; 16] {
+        [0x89, flags, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, count, 0, 0]
+    }
+
+    #[test]
+    fn writes_what_compares_equal() {
+        let mut bench = Bench::disk(8);
+        let mut data = vec![0; 1024];
+        data.extend([5; 1024]);
+        let (outcome, _) = bench.run(&cdb(0x08, 2), &data);
+        assert_eq!((outcome.status, outcome.data_out), (Status::GOOD, 2048));
+        assert_eq!(bench.bytes[512..1536], [5; 1024]);
+        let compare = StoreOp::Compare { offset: 512, len: 1024, payload: 0 };
+        assert_eq!(bench.ops, [compare, StoreOp::Write { offset: 512, len: 1024, payload: 1024, stable: true }]);
+    }
+
+    #[test]
+    fn a_miscompare_writes_nothing_and_tells_where() {
+        let mut bench = Bench::disk(8);
+        let mut data = vec![0; 2048];
+        data[700] = 1;
+        let (outcome, _) = bench.run(&cdb(0, 2), &data);
+        let sense = outcome.sense.unwrap();
+        assert_eq!((code(&sense), sense.information), (0x000e_1d00, Some(700)));
+        assert_eq!(outcome.data_out, 2048);
+        assert_eq!(bench.ops.len(), 1);
+    }
+
+    #[test]
+    fn lengths() {
+        let mut bench = Bench::disk(8);
+        assert_eq!(bench.good(&cdb(0, 0)), []);
+        assert_eq!(bench.refused(&cdb(0, 1), &[0; 2048]), 0x0005_0e03);
+        assert_eq!(bench.refused(&cdb(0, 3), &[0; 2048]), 0x0005_0e03);
+        assert_eq!(bench.refused(&cdb(0, 8), &[0; 8192]), 0x0005_2100);
+        assert_eq!(bench.sense(&cdb(0x20, 1), &[0; 1024]), Sense::invalid_cdb_field(1, Some(7)));
+        let settings = crate::UnitSettings { block_size: BlockSize::new(65536).unwrap(), ..settings() };
+        let mut bench = Bench::with(settings, 300);
+        assert_eq!(bench.sense(&cdb(0, 129), &[]), Sense::invalid_cdb_field(13, Some(7)));
+        assert_eq!(bench.refused(&cdb(0, 128), &[]), 0x0005_0e03);
+        assert!(bench.ops.is_empty());
+    }
+
+    #[test]
+    fn faults_of_either_half() {
+        let mut bench = Bench::disk(8);
+        bench.faults.push_back(Some(StoreFault::Io { at: Some(0) }));
+        assert_eq!(bench.refused(&cdb(0, 1), &[0; 1024]), 0x0003_1100);
+        bench.faults.extend([None, Some(StoreFault::NoSpace)]);
+        assert_eq!(bench.refused(&cdb(0, 1), &[0; 1024]), 0x0007_2707);
+    }
+}

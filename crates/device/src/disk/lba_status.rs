@@ -109,3 +109,81 @@ impl LbaStatus {
         runs
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Bench, medium, settings};
+    use crate::{Device, UnitSettings};
+
+    fn cdb(lba: u8, allocation: u32) -> [u8; 16] {
+        let [a, b, c, d] = allocation.to_be_bytes();
+        [0x9e, 0x12, 0, 0, 0, 0, 0, 0, 0, lba, a, b, c, d, 0, 0]
+    }
+
+    fn descriptors(data: &[u8]) -> Vec<(u64, u32, u8)> {
+        assert_eq!(be32(data, 0), u32::try_from(data.len() - 4).unwrap());
+        assert_eq!(data[4..8], [0; 4]);
+        data[8..].chunks_exact(16).map(|it| (be64(it, 0), be32(it, 8), it[12])).collect()
+    }
+
+    #[test]
+    fn neighbours_differ_and_the_first_starts_where_asked() {
+        let mut bench = Bench::thin(64);
+        bench.run(&[0x2a, 0, 0, 0, 0, 16, 0, 0, 16, 0], &[1; 8192]);
+        assert_eq!(descriptors(&bench.good(&cdb(0, 4096))), [(0, 16, 1), (16, 16, 0), (32, 32, 1)]);
+        assert_eq!(descriptors(&bench.good(&cdb(17, 4096))), [(17, 15, 0), (32, 32, 1)]);
+        assert_eq!(descriptors(&bench.good(&cdb(63, 4096))), [(63, 1, 1)]);
+    }
+
+    #[test]
+    fn the_allocation_length_bounds_the_walk() {
+        let mut bench = Bench::thin(64);
+        bench.run(&[0x2a, 0, 0, 0, 0, 8, 0, 0, 8, 0], &[1; 4096]);
+        assert_eq!(descriptors(&bench.good(&cdb(0, 40))), [(0, 8, 1), (8, 8, 0)]);
+        assert!(matches!(bench.ops.last(), Some(StoreOp::Extents { offset: 0, len: 32768, max: 3 })));
+        assert_eq!(bench.good(&cdb(0, 8)), [0, 0, 0, 20, 0, 0, 0, 0]);
+        assert_eq!(bench.good(&cdb(0, 0)), []);
+        bench.good(&cdb(0, u32::MAX));
+        assert!(matches!(bench.ops.last(), Some(StoreOp::Extents { max: 257, .. })));
+    }
+
+    #[test]
+    fn a_thick_disk_is_mapped() {
+        let mut bench = Bench::disk(64);
+        assert_eq!(descriptors(&bench.good(&cdb(1, 4096))), [(1, 63, 0)]);
+        assert!(bench.ops.is_empty());
+        assert_eq!(bench.refused(&cdb(64, 4096), &[]), 0x0005_2100);
+    }
+
+    #[test]
+    fn a_run_longer_than_its_field_ends_the_answer() {
+        let mut bench = Bench::around(Device::disk(settings(), Some(medium(1 << 43))), 0);
+        assert_eq!(descriptors(&bench.good(&cdb(0, 4096))), [(0, u32::MAX, 0)]);
+    }
+
+    #[test]
+    fn what_a_store_answers_is_not_trusted() {
+        let device = Device::disk(UnitSettings { thin: true, ..settings() }, Some(medium(64 * 512)));
+        let command = LbaStatus { start: 8, allocation: 4096, max: 4 };
+        let hole = |offset, len| Extent { offset, len, mapped: false };
+        let runs = |extents: &[Extent]| -> Vec<(u64, u64, bool)> {
+            command.runs(&device, extents).iter().map(|run| (run.start, run.count, run.mapped)).collect()
+        };
+        assert_eq!(runs(&[]), [(8, 56, true)]);
+        assert_eq!(runs(&[hole(0, u64::MAX)]), [(8, 56, false)]);
+        assert_eq!(runs(&[hole(u64::MAX, u64::MAX)]), [(8, 56, true)]);
+        assert_eq!(runs(&[hole(8 * 512 + 1, 1023)]), [(8, 1, true), (9, 1, false), (10, 54, true)], "only whole blocks");
+        assert_eq!(runs(&[hole(20 * 512, 512), hole(10 * 512, 512)]), [(8, 12, true), (20, 1, false), (21, 43, true)]);
+        assert_eq!(runs(&[hole(0, 0); 5]), [(8, 1, true)]);
+    }
+
+    #[test]
+    fn stores_that_do_not_know() {
+        let mut bench = Bench::thin(64);
+        bench.faults.push_back(Some(StoreFault::Unsupported));
+        assert_eq!(descriptors(&bench.good(&cdb(0, 4096))), [(0, 64, 0)]);
+        bench.faults.push_back(Some(StoreFault::Io { at: None }));
+        assert_eq!(bench.refused(&cdb(0, 4096), &[]), 0x0003_1100);
+    }
+}

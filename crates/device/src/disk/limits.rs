@@ -22,6 +22,6 @@ pub const ZERO_PIECE: u64 = 1 << 30;
 
 /// MAXIMUM COMPARE AND WRITE LENGTH in blocks: both halves fit one transfer, and the field of the CDB is one byte.
 pub fn max_compare_and_write(device: &Device) -> u8 {
-    let blocks = MAX_TRANSFER_BYTES / 2 >> device.block_size().shift();
+    let blocks = (MAX_TRANSFER_BYTES / 2) >> device.block_size().shift();
     u8::try_from(blocks).unwrap_or(u8::MAX)
 }

@@ -121,3 +121,171 @@ pub(super) fn remember_cached_loss(device: &mut Device, stable: bool, fault: Sto
         device.remember_flush_failure(fault);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Bench, code, settings};
+    use crate::{Parameter, UnitSettings};
+    use scsi::{BlockSize, Sense};
+    use std::vec;
+    use std::vec::Vec;
+
+    /// READ, WRITE or WRITE AND VERIFY in each length of CDB.
+    fn cdb(opcode: u8, flags: u8, lba: u64, count: u32) -> Vec<u8> {
+        let lba = lba.to_be_bytes();
+        let count = count.to_be_bytes();
+        match opcode >> 5 {
+            0 => vec![opcode, lba[5], lba[6], lba[7], count[3], 0],
+            1 => [&[opcode, flags], &lba[4..], &[0], &count[2..], &[0]].concat(),
+            5 => [&[opcode, flags], &lba[4..], &count, &[0, 0]].concat(),
+            _ => [&[opcode, flags], &lba[..], &count, &[0, 0]].concat(),
+        }
+    }
+
+    #[test]
+    fn written_blocks_are_read() {
+        let mut bench = Bench::disk(1024);
+        for (number, (write, read)) in [(0x0a, 0x08), (0x2a, 0x28), (0xaa, 0xa8), (0x8a, 0x88)].into_iter().enumerate() {
+            let data = vec![u8::try_from(number).unwrap() + 1; 1024];
+            let (outcome, _) = bench.run(&cdb(write, 0, 9, 2), &data);
+            assert_eq!((outcome.status, outcome.data_out), (Status::GOOD, 1024));
+            assert_eq!(bench.good(&cdb(read, 0, 9, 2)), data);
+            assert_eq!(bench.good(&cdb(read, 0, 10, 2))[512..], [0; 512]);
+        }
+    }
+
+    #[test]
+    fn the_steps_of_a_write() {
+        let mut bench = Bench::disk(1024);
+        bench.run(&cdb(0x2a, 0, 3, 2), &[7; 1024]);
+        bench.run(&cdb(0x2a, 0x18, 3, 2), &[7; 1024]);
+        let write = |stable| StoreOp::Write { offset: 1536, len: 1024, payload: 0, stable };
+        assert_eq!(bench.ops, [write(false), write(true)]);
+    }
+
+    #[test]
+    fn without_a_cache_every_write_is_durable() {
+        let mut bench = Bench::disk(8);
+        bench.device.set(Parameter::ModePage { page: 8, subpage: 0, size: 18, data: vec![0x10] }).unwrap();
+        bench.run(&cdb(0x0a, 0, 0, 1), &[7; 512]);
+        assert_eq!(bench.ops, [StoreOp::Write { offset: 0, len: 512, payload: 0, stable: true }]);
+    }
+
+    #[test]
+    fn zero_means_256_in_six_bytes_only() {
+        let mut bench = Bench::disk(1024);
+        assert_eq!(bench.good(&cdb(0x08, 0, 0, 0)).len(), 256 * 512);
+        assert_eq!(bench.good(&cdb(0x28, 0, 0, 0)).len(), 0);
+        assert_eq!(bench.good(&cdb(0x2a, 0, 1024, 0)).len(), 0, "no blocks right at the end");
+        assert_eq!(bench.refused(&cdb(0x28, 0, 1025, 0), &[]), 0x0005_2100);
+        assert_eq!(bench.ops.len(), 1);
+    }
+
+    #[test]
+    fn the_end_of_the_medium() {
+        let mut bench = Bench::disk(1024);
+        bench.good(&cdb(0x28, 0, 1023, 1));
+        assert_eq!(bench.refused(&cdb(0x28, 0, 1023, 2), &[]), 0x0005_2100);
+        assert_eq!(bench.refused(&cdb(0x88, 0, u64::MAX, 1), &[]), 0x0005_2100);
+        assert_eq!(bench.refused(&cdb(0x88, 0, u64::MAX, 0), &[]), 0x0005_2100);
+        assert_eq!(bench.refused(&cdb(0x2a, 0, 1024, 1), &[0; 512]), 0x0005_2100);
+    }
+
+    #[test]
+    fn protection_information_is_refused() {
+        let mut bench = Bench::disk(8);
+        for opcode in [0x28, 0xa8, 0x88, 0x2a, 0xaa, 0x8a, 0x2e, 0xae, 0x8e] {
+            let sense = bench.sense(&cdb(opcode, 0x20, 0, 1), &[0; 512]);
+            assert_eq!(sense, Sense::invalid_cdb_field(1, Some(7)));
+        }
+    }
+
+    #[test]
+    fn the_maximum_transfer_length() {
+        let settings = UnitSettings { block_size: BlockSize::new(65536).unwrap(), ..settings() };
+        let mut bench = Bench::with(settings, 300);
+        assert_eq!(bench.good(&cdb(0x28, 0, 0, 256)).len(), 16 << 20);
+        assert_eq!(bench.sense(&cdb(0x28, 0, 0, 257), &[]), Sense::invalid_cdb_field(7, Some(7)));
+        assert_eq!(bench.sense(&cdb(0xaa, 0, 0, u32::MAX), &[]), Sense::invalid_cdb_field(6, Some(7)));
+        assert_eq!(bench.sense(&cdb(0x8f, 0, 0, 257), &[]), Sense::invalid_cdb_field(10, Some(7)));
+    }
+
+    #[test]
+    fn less_data_than_blocks_writes_nothing() {
+        let mut bench = Bench::disk(8);
+        for offered in [0, 200, 512, 1023] {
+            let (outcome, _) = bench.run(&cdb(0x2a, 0, 0, 2), &vec![1; offered]);
+            assert_eq!(code(&outcome.sense.unwrap()), 0x0005_0e03);
+            assert_eq!(outcome.data_out, 1024, "for the residual");
+        }
+        assert!(bench.ops.is_empty());
+        let (outcome, _) = bench.run(&cdb(0x2a, 0, 0, 1), &[1; 1000]);
+        assert_eq!((outcome.status, outcome.data_out), (Status::GOOD, 512));
+    }
+
+    #[test]
+    fn write_and_verify() {
+        let mut bench = Bench::disk(8);
+        for (opcode, flags) in [(0x2e, 0), (0xae, 0x02), (0x8e, 0x10)] {
+            bench.ops.clear();
+            let (outcome, _) = bench.run(&cdb(opcode, flags, 1, 1), &[9; 512]);
+            assert_eq!((outcome.status, outcome.data_out), (Status::GOOD, 512));
+            let check = match flags & 0x06 {
+                0 => StoreOp::Check { offset: 512, len: 512 },
+                _ => StoreOp::Compare { offset: 512, len: 512, payload: 0 },
+            };
+            assert_eq!(bench.ops, [StoreOp::Write { offset: 512, len: 512, payload: 0, stable: true }, check]);
+        }
+        assert_eq!(bench.refused(&cdb(0x2e, 0x04, 1, 1), &[9; 512]), 0x0005_2400);
+        assert_eq!(bench.refused(&cdb(0x2e, 0x06, 1, 1), &[9; 512]), 0x0005_2400);
+    }
+
+    #[test]
+    fn what_cannot_be_read_back_is_told() {
+        let mut bench = Bench::disk(8);
+        bench.faults.extend([None, Some(StoreFault::Io { at: Some(0) })]);
+        let sense = bench.sense(&cdb(0x2e, 0, 1, 1), &[9; 512]);
+        assert_eq!((code(&sense), sense.information), (0x0003_1100, Some(1)));
+    }
+
+    #[test]
+    fn what_the_store_says() {
+        let mut bench = Bench::disk(64);
+        let key = scsi::SenseKey::MEDIUM_ERROR;
+        let asc = scsi::Asc::WRITE_ERROR_AUTO_REALLOCATION_FAILED;
+        for (fault, write, read, block) in [
+            (StoreFault::NoSpace, 0x0007_2707, 0x0007_2707, None),
+            (StoreFault::ReadOnly, 0x0007_2700, 0x0007_2700, None),
+            (StoreFault::Io { at: Some(1025) }, 0x0003_0c00, 0x0003_1100, Some(12)),
+            (StoreFault::Io { at: None }, 0x0003_0c00, 0x0003_1100, None),
+            (StoreFault::Unsupported, 0x0005_2000, 0x0005_2000, None),
+            (StoreFault::Gone, 0x0002_0400, 0x0002_0400, None),
+            (StoreFault::Injected { key, asc }, 0x0003_0c02, 0x0003_0c02, Some(10)),
+        ] {
+            bench.faults.push_back(Some(fault));
+            let sense = bench.sense(&cdb(0x2a, 0, 10, 4), &[0; 2048]);
+            assert_eq!((code(&sense), sense.information), (write, block));
+            bench.faults.push_back(Some(fault));
+            let sense = bench.sense(&cdb(0x28, 0, 10, 4), &[]);
+            assert_eq!((code(&sense), sense.information), (read, block));
+        }
+    }
+
+    #[test]
+    fn a_durable_write_that_fails_puts_the_cache_in_doubt() {
+        let mut bench = Bench::disk(8);
+        bench.faults.push_back(Some(StoreFault::Io { at: None }));
+        assert_eq!(bench.refused(&cdb(0x2a, 0x08, 0, 1), &[0; 512]), 0x0003_0c00);
+        assert_eq!(bench.refused(&cdb(0x2a, 0x08, 0, 1), &[0; 512]), 0x0003_0c00);
+        bench.run(&cdb(0x2a, 0, 0, 1), &[0; 512]);
+        bench.device.forget_flush_failure();
+        let (outcome, _) = bench.run(&cdb(0x2a, 0x08, 0, 1), &[0; 512]);
+        assert_eq!(outcome.status, Status::GOOD);
+    }
+
+    #[test]
+    fn a_running_command_is_small() {
+        assert!(size_of::<crate::Progress>() <= 80);
+    }
+}

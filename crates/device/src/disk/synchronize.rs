@@ -49,3 +49,66 @@ pub(crate) fn prefetched(result: StoreResult) -> Step {
         Err(_) => Step::Finish(Outcome::good(0)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Bench;
+    use scsi::{Asc, SenseKey};
+
+    fn cdb10(opcode: u8, flags: u8, lba: u8, count: u8) -> [u8; 10] {
+        [opcode, flags, 0, 0, 0, lba, 0, 0, count, 0]
+    }
+
+    fn cdb16(opcode: u8, flags: u8, lba: u8, count: u8) -> [u8; 16] {
+        [opcode, flags, 0, 0, 0, 0, 0, 0, 0, lba, 0, 0, 0, count, 0, 0]
+    }
+
+    #[test]
+    fn flushes_the_range_and_then_answers() {
+        let mut bench = Bench::disk(8);
+        bench.good(&cdb10(0x35, 0, 2, 3));
+        bench.good(&cdb16(0x91, 0x02, 2, 3));
+        assert_eq!(bench.ops, [StoreOp::Flush { offset: 1024, len: 1536 }; 2]);
+        bench.ops.clear();
+        bench.good(&cdb10(0x35, 0x02, 0, 0));
+        bench.good(&cdb16(0x91, 0, 3, 0));
+        assert_eq!(bench.ops, [StoreOp::Flush { offset: 0, len: 4096 }, StoreOp::Flush { offset: 1536, len: 2560 }]);
+        assert_eq!(bench.refused(&cdb10(0x35, 0, 7, 2), &[]), 0x0005_2100);
+        assert_eq!(bench.refused(&cdb16(0x91, 0, 9, 0), &[]), 0x0005_2100);
+    }
+
+    #[test]
+    fn a_failed_flush_is_remembered() {
+        let mut bench = Bench::disk(8);
+        bench.faults.push_back(Some(StoreFault::Io { at: None }));
+        assert_eq!(bench.refused(&cdb10(0x35, 0, 0, 0), &[]), 0x0003_0c00);
+        assert_eq!(bench.refused(&cdb16(0x91, 0, 0, 1), &[]), 0x0003_0c00);
+        assert_eq!(bench.refused(&cdb10(0x2a, 0x08, 0, 1), &[0; 512]), 0x0003_0c00);
+        bench.device.reset();
+        assert_eq!(bench.refused(&cdb10(0x35, 0, 0, 0), &[]), 0x0003_0c00, "an initiator's reset does not forget");
+        bench.device.forget_flush_failure();
+        bench.good(&cdb10(0x35, 0, 0, 0));
+    }
+
+    #[test]
+    fn an_injected_failure_is_not() {
+        let mut bench = Bench::disk(8);
+        let fault = StoreFault::Injected { key: SenseKey::HARDWARE_ERROR, asc: Asc(0x0c00) };
+        bench.faults.push_back(Some(fault));
+        assert_eq!(bench.refused(&cdb10(0x35, 0, 0, 0), &[]), 0x0004_0c00);
+        bench.good(&cdb10(0x35, 0, 0, 0));
+    }
+
+    #[test]
+    fn prefetch_says_condition_met() {
+        let mut bench = Bench::disk(8);
+        for cdb in [&cdb10(0x34, 0x02, 2, 0)[..], &cdb16(0x90, 0, 2, 6)] {
+            assert_eq!(bench.run(cdb, &[]).0, Outcome::status(Status::CONDITION_MET));
+        }
+        assert_eq!(bench.ops, [StoreOp::Prefetch { offset: 1024, len: 3072 }; 2]);
+        assert_eq!(bench.refused(&cdb10(0x34, 0, 8, 1), &[]), 0x0005_2100);
+        bench.faults.push_back(Some(StoreFault::Unsupported));
+        assert_eq!(bench.run(&cdb10(0x34, 0, 0, 1), &[]).0, Outcome::good(0));
+    }
+}

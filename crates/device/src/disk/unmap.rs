@@ -2,19 +2,14 @@
 
 use alloc::vec::Vec;
 
-use scsi::{Asc, BlockCount, BlockRange, Lba, Outcome, Sense};
+use scsi::{Asc, Outcome, Sense, parameter_list};
 
 use super::fault::{Access, flush_fault, store_fault, write_error};
 use super::limits::{MAX_UNMAP_BLOCKS, MAX_UNMAP_DESCRIPTORS, ZERO_PIECE};
 use super::{Span, byte_span};
-use crate::cdb::{bad_field, be16, be32, be64, bit, fail};
+use crate::cdb::{bad_field, be16, bit, fail};
 use crate::device::Device;
 use crate::operation::{Request, Step, StoreFault, StoreOp, StoreResult};
-
-/// Bytes before the first descriptor.
-const HEADER: usize = 8;
-/// Bytes of a descriptor.
-const DESCRIPTOR: usize = 16;
 
 /// A running UNMAP.
 #[derive(Debug)]
@@ -98,24 +93,10 @@ impl Unmap {
     }
 }
 
-/// The descriptors as pieces of the medium, the first one last. What follows the last whole descriptor is ignored.
-fn parse(device: &Device, data: &[u8]) -> Result<Vec<Span>, Sense> {
-    let listed = usize::from(be16(data, 2));
-    let Some(list) = data.get(HEADER..).and_then(|rest| rest.get(..listed)) else {
-        return Err(Sense::illegal(Asc::PARAMETER_LIST_LENGTH_ERROR));
-    };
-    if u32::try_from(list.len() / DESCRIPTOR).unwrap_or(u32::MAX) > MAX_UNMAP_DESCRIPTORS {
-        return Err(Sense::invalid_parameter_field(2, Some(7)));
-    }
+/// The descriptors as pieces of the medium, the first one last. The first that is out of range refuses all.
+fn parse(device: &Device, list: &[u8]) -> Result<Vec<Span>, Sense> {
     let mut spans = Vec::new();
-    let mut total = 0_u64;
-    for (number, descriptor) in list.chunks_exact(DESCRIPTOR).enumerate() {
-        let range = BlockRange { start: Lba(be64(descriptor, 0)), count: BlockCount(u64::from(be32(descriptor, 8))) };
-        total += range.count.0;
-        if total > u64::from(MAX_UNMAP_BLOCKS) {
-            let at = HEADER + number * DESCRIPTOR + 8;
-            return Err(Sense::invalid_parameter_field(u16::try_from(at).unwrap_or(u16::MAX), Some(7)));
-        }
+    for range in parameter_list::unmap(list, MAX_UNMAP_DESCRIPTORS, u64::from(MAX_UNMAP_BLOCKS))? {
         add_pieces(&mut spans, byte_span(device, range)?);
     }
     spans.reverse();
@@ -128,5 +109,104 @@ fn add_pieces(spans: &mut Vec<Span>, mut span: Span) {
         let len = span.len.min(ZERO_PIECE);
         spans.push(Span { offset: span.offset, len });
         span = Span { offset: span.offset + len, len: span.len - len };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Parameter;
+    use crate::testing::{Bench, medium};
+    use scsi::Status;
+    use std::vec;
+
+    fn list(ranges: &[(u64, u32)]) -> Vec<u8> {
+        let len = u16::try_from(ranges.len() * 16).unwrap();
+        let mut list = Vec::from((len + 6).to_be_bytes());
+        list.extend(len.to_be_bytes());
+        list.extend([0; 4]);
+        for (lba, blocks) in ranges {
+            list.extend(lba.to_be_bytes());
+            list.extend(blocks.to_be_bytes());
+            list.extend([0; 4]);
+        }
+        list
+    }
+
+    fn cdb(len: usize) -> [u8; 10] {
+        let [high, low] = u16::try_from(len).unwrap().to_be_bytes();
+        [0x42, 0, 0, 0, 0, 0, 0, high, low, 0]
+    }
+
+    #[test]
+    fn deallocates_in_order() {
+        let mut bench = Bench::thin(64);
+        bench.bytes.fill(1);
+        let list = list(&[(8, 8), (0, 0), (40, 24)]);
+        let (outcome, _) = bench.run(&cdb(list.len()), &list);
+        assert_eq!((outcome.status, outcome.sense, outcome.data_out), (Status::GOOD, None, 56));
+        assert_eq!(bench.ops, [StoreOp::Discard { offset: 4096, len: 4096 }, StoreOp::Discard { offset: 20480, len: 12288 }]);
+        assert_eq!(bench.bytes[4096..8192], [0; 4096]);
+        assert_eq!(bench.bytes[8192..20480], [1; 12288]);
+    }
+
+    #[test]
+    fn a_bad_descriptor_stops_all() {
+        let mut bench = Bench::thin(64);
+        for bad in [(64, 1), (u64::MAX, 1), (65, 0), (u64::MAX, 0x10_0000 - 1)] {
+            let list = list(&[(0, 1), bad]);
+            assert_eq!(bench.refused(&cdb(list.len()), &list), 0x0005_2100);
+        }
+        assert!(bench.ops.is_empty());
+    }
+
+    #[test]
+    fn limits() {
+        let mut bench = Bench::thin(64);
+        let many = list(&vec![(0, 1); 257]);
+        assert_eq!(bench.refused(&cdb(many.len()), &many), 0x0005_2600);
+        let long = list(&[(0, 0x10_0001)]);
+        assert_eq!(bench.refused(&cdb(long.len()), &long), 0x0005_2600);
+        bench.device.set_medium(Some(medium(1 << 40)));
+        let most = list(&vec![(0, 4096); 256]);
+        assert_eq!(bench.device.blocks(), 1 << 31);
+        assert!(parse(&bench.device, &most).is_ok_and(|spans| spans.len() == 256));
+    }
+
+    #[test]
+    fn whole_gibibytes() {
+        let device =
+            Device::disk(crate::UnitSettings { block_size: scsi::BlockSize::B4096, thin: true, ..crate::testing::settings() }, Some(medium(1 << 40)));
+        let spans = parse(&device, &list(&[(1, 0x10_0000)])).unwrap();
+        assert_eq!(spans.iter().map(|span| span.len).sum::<u64>(), 1 << 32);
+        assert_eq!(spans.last(), Some(&Span { offset: 4096, len: 1 << 30 }));
+    }
+
+    #[test]
+    fn parameter_list_lengths() {
+        let mut bench = Bench::thin(64);
+        assert_eq!(bench.good(&cdb(0)), []);
+        assert_eq!(bench.refused(&cdb(7), &[0; 7]), 0x0005_1a00);
+        assert_eq!(bench.refused(&cdb(24), &[0; 23]), 0x0005_1a00);
+        let (outcome, _) = bench.run(&cdb(8), &[0; 8]);
+        assert_eq!((outcome.status, outcome.data_out), (Status::GOOD, 8));
+        let mut anchor = cdb(0);
+        anchor[1] = 1;
+        assert_eq!(bench.sense(&anchor, &[]), Sense::invalid_cdb_field(1, Some(0)));
+    }
+
+    #[test]
+    fn other_stores() {
+        let mut bench = Bench::thin(64);
+        let list = list(&[(0, 8), (16, 8)]);
+        bench.faults.push_back(Some(StoreFault::Unsupported));
+        bench.run(&cdb(list.len()), &list);
+        assert_eq!(bench.ops[1..], [0, 8192].map(|offset| StoreOp::Zero { offset, len: 4096, stable: false }));
+        bench.faults.extend([None, Some(StoreFault::Io { at: None })]);
+        assert_eq!(bench.refused(&cdb(list.len()), &list), 0x0003_0c00);
+        bench.ops.clear();
+        bench.device.set(Parameter::ModePage { page: 8, subpage: 0, size: 18, data: vec![0x10] }).unwrap();
+        bench.run(&cdb(list.len()), &list);
+        assert_eq!(bench.ops[2..], [StoreOp::Flush { offset: 0, len: 0 }]);
     }
 }

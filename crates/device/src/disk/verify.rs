@@ -94,3 +94,86 @@ impl Verify {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::StoreFault;
+    use crate::testing::{Bench, code};
+    use scsi::Status;
+
+    fn verify(bytchk: u8, count: u8) -> [[u8; 16]; 3] {
+        let mut cdbs = [[0; 16]; 3];
+        (cdbs[0][0], cdbs[0][5], cdbs[0][8]) = (0x2f, 1, count);
+        (cdbs[1][0], cdbs[1][5], cdbs[1][9]) = (0xaf, 1, count);
+        (cdbs[2][0], cdbs[2][9], cdbs[2][13]) = (0x8f, 1, count);
+        for cdb in &mut cdbs {
+            cdb[1] = bytchk << 1 | 0x10;
+        }
+        cdbs
+    }
+
+    fn bench() -> Bench {
+        let mut bench = Bench::disk(8);
+        bench.bytes[512..1536].fill(7);
+        bench
+    }
+
+    #[test]
+    fn reads_every_block_without_data() {
+        for cdb in verify(0, 2) {
+            let mut bench = bench();
+            let (outcome, _) = bench.run(&cdb, &[1; 100]);
+            assert_eq!((outcome.status, outcome.data_out), (Status::GOOD, 0));
+            assert_eq!(bench.ops, [StoreOp::Check { offset: 512, len: 1024 }]);
+            bench.faults.push_back(Some(StoreFault::Io { at: Some(600) }));
+            let sense = bench.sense(&cdb, &[]);
+            assert_eq!((code(&sense), sense.information), (0x0003_1100, Some(2)));
+        }
+    }
+
+    #[test]
+    fn compares_every_block() {
+        for cdb in verify(1, 2) {
+            let mut bench = bench();
+            let (outcome, _) = bench.run(&cdb, &[7; 1024]);
+            assert_eq!((outcome.status, outcome.data_out), (Status::GOOD, 1024));
+            assert_eq!(bench.ops, [StoreOp::Compare { offset: 512, len: 1024, payload: 0 }]);
+            let mut other = [7; 1024];
+            other[1023] = 8;
+            let (outcome, _) = bench.run(&cdb, &other);
+            assert_eq!((code(&outcome.sense.unwrap()), outcome.data_out), (0x000e_1d00, 1024));
+            assert_eq!(bench.refused(&cdb, &[7; 512]), 0x0005_0e03);
+        }
+    }
+
+    #[test]
+    fn compares_every_block_with_one() {
+        for cdb in verify(3, 2) {
+            let mut bench = bench();
+            let (outcome, _) = bench.run(&cdb, &[7; 512]);
+            assert_eq!((outcome.status, outcome.data_out), (Status::GOOD, 512));
+            assert_eq!(bench.ops, [StoreOp::CompareSame { offset: 512, len: 1024, block: 512 }]);
+            assert_eq!(bench.refused(&cdb, &[8; 512]), 0x000e_1d00);
+        }
+    }
+
+    #[test]
+    fn ranges_and_reserved_values() {
+        let mut bench = bench();
+        for bytchk in [0, 1, 3] {
+            for cdb in verify(bytchk, 8) {
+                assert_eq!(bench.refused(&cdb, &[0; 4096]), 0x0005_2100);
+            }
+        }
+        for mut cdb in verify(2, 1) {
+            assert_eq!(bench.refused(&cdb, &[0; 512]), 0x0005_2400);
+            cdb[1] = 0x20;
+            assert_eq!(bench.refused(&cdb, &[0; 512]), 0x0005_2400);
+        }
+        for cdb in verify(1, 0) {
+            assert_eq!(bench.good(&cdb), []);
+        }
+        assert!(bench.ops.is_empty());
+    }
+}

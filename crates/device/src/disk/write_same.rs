@@ -150,3 +150,161 @@ impl WriteSame {
         Step::Finish(Outcome::good(self.taken))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Parameter;
+    use crate::testing::{Bench, medium, settings};
+    use crate::{StoreAnswer, UnitSettings};
+    use scsi::{BlockSize, Sense, Status};
+    use std::vec;
+
+    fn cdb10(flags: u8, lba: u8, count: u8) -> [u8; 10] {
+        [0x41, flags, 0, 0, 0, lba, 0, 0, count, 0]
+    }
+
+    fn cdb16(flags: u8, lba: u8, count: u32) -> [u8; 16] {
+        let [a, b, c, d] = count.to_be_bytes();
+        [0x93, flags, 0, 0, 0, 0, 0, 0, 0, lba, a, b, c, d, 0, 0]
+    }
+
+    fn good(bench: &mut Bench, cdb: &[u8], data: &[u8]) {
+        let (outcome, _) = bench.run(cdb, data);
+        assert_eq!((outcome.status, outcome.sense), (Status::GOOD, None));
+        assert_eq!(outcome.data_out, u32::try_from(data.len()).unwrap());
+    }
+
+    #[test]
+    fn repeats_the_block() {
+        for cdb in [&cdb10(0, 2, 3)[..], &cdb16(0, 2, 3)] {
+            let mut bench = Bench::disk(8);
+            good(&mut bench, cdb, &[3; 512]);
+            assert_eq!(bench.ops, [StoreOp::WriteSame { offset: 1024, len: 1536, block: 512, stable: false }]);
+            assert_eq!(bench.bytes[1024..2560], [3; 1536]);
+            assert_eq!(bench.bytes[2560..], [0; 1536]);
+        }
+    }
+
+    #[test]
+    fn zeros_are_zeroed() {
+        let mut bench = Bench::disk(8);
+        good(&mut bench, &cdb10(0, 2, 3), &[0; 512]);
+        good(&mut bench, &cdb16(0x01, 2, 3), &[]);
+        assert_eq!(bench.ops, [StoreOp::Zero { offset: 1024, len: 1536, stable: false }; 2]);
+    }
+
+    #[test]
+    fn unmap_deallocates_zeros_and_writes_everything_else() {
+        let mut bench = Bench::thin(8);
+        good(&mut bench, &cdb10(0x08, 0, 8), &[0; 512]);
+        good(&mut bench, &cdb16(0x09, 0, 8), &[]);
+        let discard = StoreOp::Discard { offset: 0, len: 4096 };
+        assert_eq!(bench.ops, [discard, discard]);
+        good(&mut bench, &cdb16(0x08, 0, 8), &[1; 512]);
+        assert_eq!(bench.bytes, vec![1; 4096], "a pattern is not lost");
+    }
+
+    #[test]
+    fn no_count_means_to_the_end() {
+        let mut bench = Bench::disk(8);
+        good(&mut bench, &cdb16(0x01, 6, 0), &[]);
+        good(&mut bench, &cdb10(0, 6, 0), &[4; 512]);
+        assert_eq!(bench.ops[0], StoreOp::Zero { offset: 3072, len: 1024, stable: false });
+        assert_eq!(bench.ops[1], StoreOp::WriteSame { offset: 3072, len: 1024, block: 512, stable: false });
+        good(&mut bench, &cdb16(0x01, 8, 0), &[]);
+        assert_eq!(bench.ops.len(), 2, "nothing lies behind the end");
+        assert_eq!(bench.refused(&cdb16(0x01, 9, 0), &[]), 0x0005_2100);
+        assert_eq!(bench.refused(&cdb16(0x01, 7, 2), &[]), 0x0005_2100);
+    }
+
+    /// Runs a command on a disk that is too large for memory; the store says yes to everything.
+    fn large(cdb: &[u8], data: &[u8]) -> vec::Vec<StoreOp> {
+        let settings = UnitSettings { block_size: BlockSize::B4096, thin: true, ..settings() };
+        let mut device = Device::disk(settings, Some(medium(1 << 46)));
+        let port = crate::testing::port();
+        let row = device.lookup(cdb).unwrap();
+        let data_out = u32::try_from(data.len()).unwrap();
+        let request = Request { row, cdb, data_out, data_in: 0, nexus: 1, port: &port };
+        device.check(&request).unwrap();
+        let (mut progress, mut step) = device.begin(&request);
+        let mut ops = vec![];
+        loop {
+            step = match step {
+                Step::Fetch { .. } => device.fetched(&mut progress, data),
+                Step::Store(op) => {
+                    ops.push(op);
+                    device.stored(&mut progress, Ok(StoreAnswer::Done))
+                }
+                Step::Finish(outcome) => {
+                    assert_eq!(outcome.status, Status::GOOD);
+                    return ops;
+                }
+            };
+        }
+    }
+
+    #[test]
+    fn lengths_beyond_four_gibibytes_are_not_truncated() {
+        let ops = large(&cdb16(0x09, 1, 0x0010_0001), &[]);
+        let discard = |offset, len| StoreOp::Discard { offset, len };
+        let gibibyte = 1 << 30;
+        let expected = [0, 1, 2, 3].map(|piece| discard(4096 + piece * gibibyte, gibibyte));
+        assert_eq!(ops[..4], expected);
+        assert_eq!(ops[4..], [discard(4096 + 4 * gibibyte, 4096)]);
+        let pattern = large(&cdb16(0, 0, 0x0020_0000), &[1; 4096]);
+        assert_eq!(pattern.len(), 512);
+        assert_eq!(pattern[511], StoreOp::WriteSame { offset: (8 << 30) - (16 << 20), len: 16 << 20, block: 4096, stable: false });
+    }
+
+    #[test]
+    fn refused_fields() {
+        let mut thick = Bench::disk(8);
+        let mut thin = Bench::thin(8);
+        let at = |bit| Sense::invalid_cdb_field(1, Some(bit));
+        assert_eq!(thick.sense(&cdb16(0x08, 0, 1), &[0; 512]), at(3));
+        assert_eq!(thin.sense(&cdb16(0x10, 0, 1), &[0; 512]), at(4));
+        assert_eq!(thin.sense(&cdb16(0x18, 0, 1), &[0; 512]), at(4));
+        assert_eq!(thin.sense(&cdb16(0x04, 0, 1), &[0; 512]), at(2));
+        assert_eq!(thin.sense(&cdb10(0x02, 0, 1), &[0; 512]), at(1));
+        assert_eq!(thin.sense(&cdb10(0x01, 0, 1), &[]), at(0));
+        assert_eq!(thin.sense(&cdb10(0x40, 0, 1), &[0; 512]), at(7));
+        for len in [0, 511, 1024] {
+            assert_eq!(thin.refused(&cdb16(0x08, 0, 1), &vec![0; len]), 0x0005_0e03);
+        }
+        assert!(thin.ops.is_empty());
+    }
+
+    #[test]
+    fn a_disk_too_long_for_one_command() {
+        let mut bench = Bench::around(Device::disk(settings(), Some(medium(1 << 42))), 0);
+        assert_eq!(bench.sense(&cdb16(0x01, 0, 0), &[]), Sense::invalid_cdb_field(10, Some(7)));
+    }
+
+    #[test]
+    fn stores_that_cannot_deallocate_zero_instead() {
+        let mut bench = Bench::thin(8);
+        bench.faults.extend([Some(StoreFault::Unsupported), Some(StoreFault::Unsupported)]);
+        good(&mut bench, &cdb10(0x08, 0, 8), &[0; 512]);
+        assert_eq!(bench.ops[1], StoreOp::Zero { offset: 0, len: 4096, stable: false });
+        assert_eq!(bench.ops[2], StoreOp::WriteSame { offset: 0, len: 4096, block: 512, stable: false });
+    }
+
+    #[test]
+    fn durable_without_a_cache() {
+        let mut bench = Bench::thin(8);
+        bench.device.set(Parameter::ModePage { page: 8, subpage: 0, size: 18, data: vec![0x10] }).unwrap();
+        good(&mut bench, &cdb16(0x09, 1, 2), &[]);
+        assert_eq!(bench.ops, [StoreOp::Discard { offset: 512, len: 1024 }, StoreOp::Flush { offset: 512, len: 1024 }]);
+        bench.faults.extend([None, Some(StoreFault::Io { at: None })]);
+        assert_eq!(bench.refused(&cdb16(0x09, 1, 2), &[]), 0x0003_0c00);
+        assert_eq!(bench.refused(&cdb16(0, 1, 2), &[1; 512]), 0x0003_0c00, "remembered");
+    }
+
+    #[test]
+    fn the_failing_block() {
+        let mut bench = Bench::disk(8);
+        bench.faults.push_back(Some(StoreFault::Io { at: Some(513) }));
+        assert_eq!(bench.sense(&cdb10(0, 2, 3), &[3; 512]).information, Some(3));
+    }
+}

@@ -87,3 +87,67 @@ pub(super) fn padded(data: &mut Vec<u8>, text: &str, width: usize) {
 pub(super) fn printable(text: &str) -> impl Iterator<Item = u8> + '_ {
     text.chars().map(|letter| u8::try_from(letter).ok().filter(|byte| (0x20..0x7f).contains(byte)).unwrap_or(b' '))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Bench, settings};
+    use crate::{Parameter, UnitSettings};
+
+    #[test]
+    fn standard_data_of_a_disk() {
+        let data = Bench::disk(8).good(&[0x12, 0, 0, 0, 0xff, 0]);
+        assert_eq!(data.len(), 96);
+        assert_eq!(data[..8], [0x00, 0x00, 0x06, 0x12, 91, 0x00, 0x00, 0x02]);
+        assert_eq!(&data[8..36], b"IET     VIRTUAL-DISK    0001");
+        assert_eq!(data[36..58], [0; 22]);
+        assert_eq!(data[58..66], [0x00, 0xa0, 0x09, 0x60, 0x04, 0x60, 0x04, 0xc0]);
+        assert_eq!(data[66..], [0; 30]);
+    }
+
+    #[test]
+    fn standard_data_of_a_controller() {
+        let mut bench = Bench::around(Device::controller(UnitSettings { product: "Controller".into(), ..settings() }), 0);
+        let data = bench.good(&[0x12, 0, 0, 0, 0xff, 0]);
+        assert_eq!(data[0], 0x0c);
+        assert_eq!(&data[16..32], b"Controller      ");
+        assert_eq!(data[64..66], [0x01, 0xfb]);
+    }
+
+    #[test]
+    fn a_short_allocation_cuts_and_keeps_the_length() {
+        let mut bench = Bench::removable(8);
+        assert_eq!(bench.good(&[0x12, 0, 0, 0, 5, 0]), [0x00, 0x80, 0x06, 0x12, 91]);
+        assert_eq!(bench.good(&[0x12, 0, 0, 0, 0, 0]), []);
+        assert_eq!(bench.good(&[0x12, 0, 0, 1, 0, 0]).len(), 96, "the allocation length has 16 bits");
+    }
+
+    #[test]
+    fn a_page_code_needs_evpd() {
+        let mut bench = Bench::disk(8);
+        assert_eq!(bench.refused(&[0x12, 0, 0x80, 0, 0xff, 0], &[]), 0x0005_2400);
+        assert_eq!(bench.refused(&[0x12, 2, 0, 0, 0xff, 0], &[]), 0x0005_2400);
+    }
+
+    #[test]
+    fn texts_are_cut_and_made_printable() {
+        let mut bench = Bench::disk(8);
+        bench.device.set(Parameter::VendorId("ACME-AND-MORE".into())).unwrap();
+        bench.device.set(Parameter::ProductId("\u{e9}t\u{1}\u{2713}".into())).unwrap();
+        bench.device.set(Parameter::ProductRev("9".into())).unwrap();
+        let data = bench.good(&[0x12, 0, 0, 0, 0xff, 0]);
+        assert_eq!(&data[8..36], b"ACME-AND t              9   ");
+    }
+
+    #[test]
+    fn no_unit() {
+        let outcome = absent(&[0x12, 0, 0, 0, 0xff, 0]);
+        let scsi::DataIn::Inline(data) = outcome.data_in else { panic!() };
+        assert_eq!(data.len(), 96);
+        assert_eq!(data[..5], [0x7f, 0x00, 0x06, 0x12, 91]);
+        let outcome = absent(&[0x12, 1, 0, 0, 0xff, 0]);
+        assert_eq!(outcome.data_in, scsi::DataIn::Inline(vec![0x7f, 0, 0, 1, 0]));
+        assert_eq!(absent(&[0x12, 1, 0x83, 0, 0xff, 0]), bad_field(2, Some(7)));
+        assert_eq!(absent(&[]).data_in.len(), 0);
+    }
+}

@@ -193,3 +193,155 @@ fn change(page: &mut ModePage, values: &[u8], start: usize) -> Result<(), Sense>
     page.current = Vec::from(values);
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Bench;
+    use crate::{Notice, Parameter, StoreFault};
+    use scsi::{SenseFormat, Status};
+    use std::vec;
+
+    const CACHE_OFF: [u8; 20] = [0x08, 0x12, 0x10, 0x00, 0xff, 0xff, 0x00, 0x00, 0xff, 0xff, 0xff, 0xff, 0x80, 0x14, 0, 0, 0, 0, 0, 0];
+
+    fn control(first: u8, protect: u8, abort: u8) -> [u8; 12] {
+        [0x0a, 0x0a, first, 0x10, protect, abort, 0, 0, 0, 0, 0x02, 0x00]
+    }
+
+    /// MODE SELECT(6) with an empty header and these pages.
+    fn select(bench: &mut Bench, pages: &[u8]) -> Result<(), Sense> {
+        let list = [&[0, 0, 0, 0], pages].concat();
+        let (outcome, _) = bench.run(&[0x15, 0x10, 0, 0, u8::try_from(list.len()).unwrap(), 0], &list);
+        if outcome.status == Status::GOOD {
+            assert_eq!(outcome.data_out, u32::try_from(list.len()).unwrap());
+        }
+        outcome.sense.map_or(Ok(()), Err)
+    }
+
+    fn bad(at: u16, bit: u8) -> Result<(), Sense> {
+        Err(Sense::invalid_parameter_field(at, Some(bit)))
+    }
+
+    #[test]
+    fn the_cache_is_written_out_before_it_is_off() {
+        let mut bench = Bench::disk(8);
+        assert_eq!(select(&mut bench, &CACHE_OFF), Ok(()));
+        assert_eq!(bench.ops, [StoreOp::Flush { offset: 0, len: 0 }]);
+        assert!(!bench.device.modes.write_cache_enabled());
+        assert_eq!(bench.device.poll_notice(), Some(Notice { asc: Asc(0x2a01), except: Some(1) }));
+        bench.device.reset();
+        assert!(bench.device.modes.write_cache_enabled());
+    }
+
+    #[test]
+    fn a_cache_that_cannot_be_written_out_stays_on() {
+        let mut bench = Bench::disk(8);
+        bench.faults.push_back(Some(StoreFault::Io { at: None }));
+        assert_eq!(select(&mut bench, &CACHE_OFF).map_err(|sense| sense.asc), Err(Asc::WRITE_ERROR));
+        assert!(bench.device.modes.write_cache_enabled());
+        assert_eq!(bench.device.poll_notice(), None);
+    }
+
+    #[test]
+    fn control_bits_take_effect() {
+        let mut bench = Bench::disk(8);
+        assert_eq!(select(&mut bench, &control(0x06, 0x08, 0x40)), Ok(()));
+        assert_eq!(bench.device.sense_format(), SenseFormat::Descriptor);
+        assert!(bench.device.task_aborted_status());
+        assert!(bench.device.view().swp);
+        assert_eq!(bench.refused(&[0x2a, 0, 0, 0, 0, 0, 0, 0, 1, 0], &[0; 512]), 0x0007_2700);
+        assert_eq!(select(&mut bench, &control(0x02, 0, 0)), Ok(()));
+        bench.run(&[0x2a, 0, 0, 0, 0, 0, 0, 0, 1, 0], &[0; 512]);
+        assert_eq!(bench.device.sense_format(), SenseFormat::Fixed);
+    }
+
+    #[test]
+    fn the_administrators_sense_format_outlives_a_reset() {
+        let mut bench = Bench::disk(8);
+        bench.device.set(Parameter::SenseFormat(SenseFormat::Descriptor)).unwrap();
+        bench.device.reset();
+        assert_eq!(bench.device.sense_format(), SenseFormat::Descriptor);
+    }
+
+    #[test]
+    fn nothing_changed_tells_nobody() {
+        let mut bench = Bench::disk(8);
+        assert_eq!(select(&mut bench, &control(0x02, 0, 0)), Ok(()));
+        assert_eq!(bench.device.poll_notice(), None);
+    }
+
+    #[test]
+    fn an_error_anywhere_changes_nothing() {
+        let mut bench = Bench::disk(8);
+        let pages = [&CACHE_OFF[..], &control(0x02, 0, 0x01)].concat();
+        assert_eq!(select(&mut bench, &pages), bad(4 + 20 + 5, 0));
+        assert!(bench.device.modes.write_cache_enabled());
+        assert!(bench.ops.is_empty());
+    }
+
+    #[test]
+    fn pointers_at_wrong_fields() {
+        let mut bench = Bench::disk(8);
+        assert_eq!(select(&mut bench, &[0x8a, 0x0a]), bad(4, 7), "PS");
+        assert_eq!(select(&mut bench, &[0x01, 0x0a]), bad(4, 5), "no such page");
+        assert_eq!(select(&mut bench, &[0x4a, 0x02, 0, 0]), bad(4, 5), "no such subpage");
+        assert_eq!(select(&mut bench, &[0x4a, 0x00, 0, 0]), bad(5, 7), "subpage 0 has no SPF");
+        assert_eq!(select(&mut bench, &[0x0a, 0x08, 0, 0, 0, 0, 0, 0, 0, 0]), bad(5, 7), "page length");
+        assert_eq!(select(&mut bench, &[0x4a, 0x01, 0x00, 0x02, 0, 0]), bad(6, 7), "subpage length");
+        assert_eq!(select(&mut bench, &control(0x82, 0, 0)), bad(6, 7), "TST");
+    }
+
+    #[test]
+    fn headers() {
+        let mut bench = Bench::disk(8);
+        let six = |bench: &mut Bench, list: &[u8]| bench.sense(&[0x15, 0x10, 0, 0, u8::try_from(list.len()).unwrap(), 0], list);
+        assert_eq!(six(&mut bench, &[1, 0, 0, 0]), Sense::invalid_parameter_field(0, Some(7)));
+        assert_eq!(six(&mut bench, &[0, 1, 0, 0]), Sense::invalid_parameter_field(1, Some(7)));
+        assert_eq!(six(&mut bench, &[0, 0, 0, 7]), Sense::invalid_parameter_field(3, Some(7)));
+        assert_eq!(six(&mut bench, &[0, 0, 0, 8]), length_error(), "a descriptor that is not there");
+        assert_eq!(six(&mut bench, &[0, 0, 0]), length_error());
+        assert_eq!(six(&mut bench, &[0, 0, 0, 0, 0x0a]), length_error());
+        assert_eq!(six(&mut bench, &[0, 0, 0, 0, 0x0a, 0x0a, 0]), length_error());
+        let (outcome, _) = bench.run(&[0x15, 0x10, 0, 0, 4, 0], &[0, 0, 0x90, 0]);
+        assert_eq!(outcome.status, Status::GOOD, "WP and DPOFUA are ignored");
+        assert_eq!(bench.good(&[0x15, 0x10, 0, 0, 0, 0]), [], "no list");
+    }
+
+    #[test]
+    fn cdb_fields() {
+        let mut bench = Bench::disk(8);
+        assert_eq!(bench.sense(&[0x15, 0x00, 0, 0, 0, 0], &[]), Sense::invalid_cdb_field(1, Some(4)));
+        assert_eq!(bench.sense(&[0x15, 0x11, 0, 0, 0, 0], &[]), Sense::invalid_cdb_field(1, Some(0)));
+        assert_eq!(bench.sense(&[0x55, 0x12, 0, 0, 0, 0, 0, 0, 0, 0], &[]), Sense::invalid_cdb_field(1, Some(1)));
+        assert_eq!(bench.sense(&[0x55, 0x10, 0, 0, 0, 0, 0, 1, 0, 0], &[0; 255]), length_error());
+    }
+
+    #[test]
+    fn block_descriptors_must_be_what_is() {
+        let mut bench = Bench::disk(0x1234);
+        let ten = |bench: &mut Bench, long: bool, descriptor: &[u8]| {
+            let mut list = vec![0, 0, 0, 0, u8::from(long), 0, 0, u8::try_from(descriptor.len()).unwrap()];
+            list.extend(descriptor);
+            bench.run(&[0x55, 0x10, 0, 0, 0, 0, 0, 0, u8::try_from(list.len()).unwrap(), 0], &list).0.sense
+        };
+        assert_eq!(ten(&mut bench, false, &[0, 0, 0x12, 0x34, 0, 0, 2, 0]), None);
+        assert_eq!(ten(&mut bench, false, &[0, 0, 0, 0, 0, 0, 2, 0]), None);
+        assert_eq!(ten(&mut bench, false, &[0xff, 0xff, 0xff, 0xff, 0, 0, 2, 0]), None);
+        assert_eq!(ten(&mut bench, false, &[0, 0, 0x12, 0x35, 0, 0, 2, 0]), Some(Sense::invalid_parameter_field(8, Some(7))));
+        assert_eq!(ten(&mut bench, false, &[0, 0, 0x12, 0x34, 0, 0, 4, 0]), Some(Sense::invalid_parameter_field(14, Some(7))));
+        assert_eq!(ten(&mut bench, true, &[0, 0, 0, 0, 0, 0, 0x12, 0x34, 0, 0, 0, 0, 0, 0, 2, 0]), None);
+        assert_eq!(ten(&mut bench, true, &[0, 0, 0, 0, 0, 0, 2, 0]), Some(Sense::invalid_parameter_field(6, Some(7))));
+    }
+
+    #[test]
+    fn pages_of_the_administrator_are_not_changeable() {
+        let mut bench = Bench::disk(8);
+        bench.device.set(Parameter::ModePage { page: 8, subpage: 0, size: 18, data: vec![0x10] }).unwrap();
+        assert!(!bench.device.modes.write_cache_enabled());
+        let mut page = vec![0x08, 0x12, 0x14];
+        page.resize(20, 0);
+        assert_eq!(select(&mut bench, &page), bad(6, 2));
+        bench.device.reset();
+        assert!(!bench.device.modes.write_cache_enabled(), "and it outlives a reset");
+    }
+}

@@ -68,3 +68,109 @@ pub(super) fn block_descriptor(device: &Device, long: bool) -> Vec<u8> {
     descriptor.extend(block);
     descriptor
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Bench, settings};
+    use crate::{Parameter, UnitSettings};
+
+    /// MODE SENSE(6) without block descriptors.
+    fn page(bench: &mut Bench, control: u8, page: u8, subpage: u8) -> Vec<u8> {
+        bench.good(&[0x1a, 0x08, control << 6 | page, subpage, 0xff, 0]).split_off(4)
+    }
+
+    const DISCONNECT: [u8; 16] = [0x02, 0x0e, 0x80, 0x80, 0x00, 0x0a, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    const CACHING: [u8; 20] = [0x08, 0x12, 0x14, 0x00, 0xff, 0xff, 0x00, 0x00, 0xff, 0xff, 0xff, 0xff, 0x80, 0x14, 0, 0, 0, 0, 0, 0];
+    const CONTROL: [u8; 12] = [0x0a, 0x0a, 0x02, 0x10, 0, 0, 0, 0, 0, 0, 0x02, 0x00];
+    const EXCEPTIONS: [u8; 12] = [0x1c, 0x0a, 0x08, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+
+    fn control_extension() -> Vec<u8> {
+        let mut page = Vec::from([0x4a, 0x01, 0x00, 0x1c, 0x04]);
+        page.resize(32, 0);
+        page
+    }
+
+    #[test]
+    fn every_page() {
+        let mut bench = Bench::disk(8);
+        for control in [0, 2] {
+            assert_eq!(page(&mut bench, control, 0x02, 0), DISCONNECT);
+            assert_eq!(page(&mut bench, control, 0x08, 0), CACHING);
+            assert_eq!(page(&mut bench, control, 0x0a, 0), CONTROL);
+            assert_eq!(page(&mut bench, control, 0x0a, 1), control_extension());
+            assert_eq!(page(&mut bench, control, 0x1c, 0), EXCEPTIONS);
+        }
+    }
+
+    #[test]
+    fn changeable_bits() {
+        let mut bench = Bench::disk(8);
+        assert_eq!(page(&mut bench, 1, 0x08, 0)[..4], [0x08, 0x12, 0x04, 0]);
+        assert_eq!(page(&mut bench, 1, 0x0a, 0), [0x0a, 0x0a, 0x04, 0, 0x08, 0x40, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(page(&mut bench, 1, 0x1c, 0)[2..], [0; 10]);
+    }
+
+    #[test]
+    fn all_pages_and_subpages() {
+        let mut bench = Bench::disk(8);
+        let plain = [&DISCONNECT[..], &CACHING, &CONTROL, &EXCEPTIONS].concat();
+        assert_eq!(page(&mut bench, 0, 0x3f, 0), plain);
+        let all = [&DISCONNECT[..], &CACHING, &CONTROL, &control_extension(), &EXCEPTIONS].concat();
+        assert_eq!(page(&mut bench, 0, 0x3f, 0xff), all);
+        assert_eq!(page(&mut bench, 0, 0x0a, 0xff), [&CONTROL[..], &control_extension()].concat());
+    }
+
+    #[test]
+    fn refusals() {
+        let mut bench = Bench::disk(8);
+        assert_eq!(bench.refused(&[0x1a, 0, 0xc8, 0, 0xff, 0], &[]), 0x0005_3900);
+        assert_eq!(bench.sense(&[0x1a, 0, 0x01, 0, 0xff, 0], &[]), Sense::invalid_cdb_field(2, Some(5)));
+        assert_eq!(bench.refused(&[0x1a, 0, 0x0a, 2, 0xff, 0], &[]), 0x0005_2400);
+        assert_eq!(bench.sense(&[0x1a, 0, 0x3f, 1, 0xff, 0], &[]), Sense::invalid_cdb_field(3, Some(7)));
+    }
+
+    #[test]
+    fn headers_and_block_descriptors() {
+        let mut bench = Bench::disk(0x10203);
+        assert_eq!(bench.good(&[0x1a, 0, 0x1c, 0, 12, 0]), [23, 0x00, 0x10, 8, 0x00, 0x01, 0x02, 0x03, 0x00, 0x00, 0x02, 0x00]);
+        let ten = bench.good(&[0x5a, 0, 0x1c, 0, 0, 0, 0, 0, 0xff, 0]);
+        assert_eq!(ten[..16], [0, 26, 0x00, 0x10, 0, 0, 0, 8, 0x00, 0x01, 0x02, 0x03, 0x00, 0x00, 0x02, 0x00]);
+        let long = bench.good(&[0x5a, 0x10, 0x1c, 0, 0, 0, 0, 0, 0xff, 0]);
+        assert_eq!(long[..8], [0, 34, 0x00, 0x10, 1, 0, 0, 16]);
+        assert_eq!(long[8..24], [0, 0, 0, 0, 0x00, 0x01, 0x02, 0x03, 0, 0, 0, 0, 0x00, 0x00, 0x02, 0x00]);
+        assert_eq!(bench.good(&[0x5a, 0x08, 0x1c, 0, 0, 0, 0, 0, 0xff, 0])[..8], [0, 18, 0x00, 0x10, 0, 0, 0, 0]);
+    }
+
+    #[test]
+    fn a_large_disk_has_all_ones() {
+        let medium = crate::testing::medium(1 << 42);
+        let mut bench = Bench::around(Device::disk(settings(), Some(medium)), 0);
+        assert_eq!(bench.good(&[0x1a, 0, 0x1c, 0, 12, 0])[4..8], [0xff; 4]);
+        assert_eq!(bench.good(&[0x5a, 0x10, 0x1c, 0, 0, 0, 0, 0, 16, 0])[8..], [0, 0, 0, 2, 0, 0, 0, 0]);
+    }
+
+    #[test]
+    fn write_protection_shows() {
+        let mut bench = Bench::with(UnitSettings { read_only: true, ..settings() }, 8);
+        assert_eq!(bench.good(&[0x1a, 0, 0x3f, 0, 4, 0])[2], 0x90);
+    }
+
+    #[test]
+    fn pages_of_the_administrator() {
+        let mut bench = Bench::disk(8);
+        let set =
+            |bench: &mut Bench, page, subpage, size, data: &[u8]| bench.device.set(Parameter::ModePage { page, subpage, size, data: data.to_vec() });
+        assert!(set(&mut bench, 3, 0, 2, &[1, 2, 3]).is_err());
+        assert!(bench.device.modes.select(3, 0).next().is_none(), "an error changes nothing");
+        assert_eq!(set(&mut bench, 3, 0, 4, &[1, 2]), Ok(()));
+        assert_eq!(page(&mut bench, 2, 3, 0), [0x03, 4, 1, 2, 0, 0]);
+        assert_eq!(page(&mut bench, 1, 3, 0), [0x03, 4, 0, 0, 0, 0]);
+        assert!(page(&mut bench, 0, 0x3f, 0).starts_with(&DISCONNECT), "pages stay in order");
+        assert!(set(&mut bench, 0x3f, 0, 4, &[]).is_err());
+        assert!(set(&mut bench, 4, 0, 256, &[]).is_err());
+        assert_eq!(set(&mut bench, 5, 0, 255, &[]), Ok(()));
+        assert_eq!(bench.refused(&[0x1a, 0, 0x3f, 0, 0xff, 0], &[]), 0x0005_2400, "more than one length byte can tell");
+        assert_eq!(bench.good(&[0x5a, 0, 0x3f, 0, 0, 0, 0, 2, 0, 0])[..2], [0x01, 0x51]);
+    }
+}

@@ -81,3 +81,93 @@ pub(super) fn prevent_allow(device: &mut Device, request: &Request<'_>) -> Outco
     }
     Outcome::good(0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Bench;
+    use crate::{Notice, Parameter, ParameterError, StoreFault};
+
+    const READY: [u8; 6] = [0; 6];
+    const EJECT: [u8; 6] = [0x1b, 0, 0, 0, 0x02, 0];
+    const LOAD: [u8; 6] = [0x1b, 0, 0, 0, 0x03, 0];
+    const PREVENT: [u8; 6] = [0x1e, 0, 0, 0, 1, 0];
+    const ALLOW: [u8; 6] = [0x1e, 0, 0, 0, 0, 0];
+
+    #[test]
+    fn eject_and_load() {
+        let mut bench = Bench::removable(8);
+        bench.good(&READY);
+        bench.good(&EJECT);
+        assert_eq!(bench.ops, [StoreOp::Flush { offset: 0, len: 0 }]);
+        assert_eq!(bench.refused(&READY, &[]), 0x0002_3a00);
+        assert_eq!(bench.refused(&[0x28, 0, 0, 0, 0, 0, 0, 0, 1, 0], &[]), 0x0002_3a00);
+        assert!(!bench.device.view().online);
+        bench.good(&EJECT);
+        bench.good(&LOAD);
+        bench.good(&READY);
+        assert_eq!(bench.device.poll_notice(), Some(Notice { asc: Asc(0x2800), except: Some(1) }));
+        assert_eq!(bench.device.poll_notice(), None);
+    }
+
+    #[test]
+    fn stopping_flushes_and_stays_ready() {
+        let mut bench = Bench::disk(8);
+        bench.good(&[0x1b, 0, 0, 0, 0x00, 0]);
+        assert_eq!(bench.ops.len(), 1);
+        bench.good(&[0x1b, 0, 0, 0, 0x04, 0]);
+        bench.good(&[0x1b, 0, 0, 0, 0x01, 0]);
+        bench.good(&[0x1b, 1, 0, 0, 0x30, 0]);
+        assert_eq!(bench.ops.len(), 1, "NO_FLUSH, START and power conditions do not flush");
+        bench.good(&READY);
+    }
+
+    #[test]
+    fn a_fixed_unit_does_not_eject() {
+        let mut bench = Bench::disk(8);
+        assert_eq!(bench.sense(&EJECT, &[]), Sense::invalid_cdb_field(4, Some(1)));
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_not_ejected() {
+        let mut bench = Bench::removable(8);
+        bench.faults.push_back(Some(StoreFault::Io { at: None }));
+        assert_eq!(bench.refused(&EJECT, &[]), 0x0003_0c00);
+        bench.good(&READY);
+    }
+
+    #[test]
+    fn removal_is_prevented_by_any_nexus() {
+        let mut bench = Bench::removable(8);
+        bench.good(&PREVENT);
+        bench.good(&PREVENT);
+        bench.nexus = 2;
+        bench.good(&PREVENT);
+        assert_eq!(bench.refused(&EJECT, &[]), 0x0005_5302);
+        assert!(bench.device.view().prevent_removal);
+        assert_eq!(bench.device.set(Parameter::Online(false)), Err(ParameterError::RemovalPrevented));
+        bench.good(&ALLOW);
+        assert_eq!(bench.refused(&LOAD, &[]), 0x0005_5302);
+        bench.device.nexus_lost(1);
+        bench.good(&EJECT);
+        bench.good(&PREVENT);
+        assert_eq!(bench.refused(&LOAD, &[]), 0x0005_5302);
+        bench.device.reset();
+        bench.good(&LOAD);
+    }
+
+    #[test]
+    fn obsolete_prevent_values() {
+        let mut bench = Bench::removable(8);
+        assert_eq!(bench.refused(&[0x1e, 0, 0, 0, 2, 0], &[]), 0x0005_2400);
+        assert_eq!(bench.refused(&[0x1e, 0, 0, 0, 3, 0], &[]), 0x0005_2400);
+    }
+
+    #[test]
+    fn loading_without_a_medium() {
+        let mut bench = Bench::removable(8);
+        bench.device.set_medium(None);
+        assert_eq!(bench.refused(&LOAD, &[]), 0x0002_3a00);
+        assert_eq!(bench.device.set(Parameter::Online(true)), Err(ParameterError::Invalid));
+    }
+}

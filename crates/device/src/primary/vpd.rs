@@ -158,3 +158,128 @@ fn block_characteristics(device: &Device) -> Vec<u8> {
 fn provisioning(device: &Device) -> Vec<u8> {
     if device.thin() { Vec::from([0x00, 0xe4, 0x02, 0x00]) } else { Vec::from([0; 4]) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Parameter;
+    use crate::testing::{Bench, settings};
+
+    fn vpd(bench: &mut Bench, code: u8) -> Vec<u8> {
+        bench.good(&[0x12, 1, code, 0x10, 0, 0])
+    }
+
+    #[test]
+    fn supported_pages() {
+        assert_eq!(vpd(&mut Bench::disk(8), 0), [0, 0, 0, 9, 0x00, 0x80, 0x83, 0x86, 0x87, 0x88, 0xb0, 0xb1, 0xb2]);
+        let mut controller = Bench::around(Device::controller(settings()), 0);
+        assert_eq!(vpd(&mut controller, 0), [0x0c, 0, 0, 6, 0x00, 0x80, 0x83, 0x86, 0x87, 0x88]);
+        assert_eq!(controller.refused(&[0x12, 1, 0xb0, 0, 0xff, 0], &[]), 0x0005_2400);
+        assert_eq!(Bench::disk(8).refused(&[0x12, 1, 0xc0, 0, 0xff, 0], &[]), 0x0005_2400);
+    }
+
+    #[test]
+    fn every_listed_page_is_there_and_names_itself() {
+        let mut bench = Bench::thin(8);
+        for code in vpd(&mut bench, 0).split_off(4) {
+            let page = vpd(&mut bench, code);
+            assert_eq!(page[..2], [0, code]);
+            assert_eq!(usize::from(u16::from_be_bytes([page[2], page[3]])), page.len() - 4);
+        }
+    }
+
+    #[test]
+    fn serial_number_is_right_aligned() {
+        let page = vpd(&mut Bench::disk(8), 0x80);
+        assert_eq!(page[..4], [0, 0x80, 0, 36]);
+        assert_eq!(&page[4..], b"                              beaf12");
+    }
+
+    #[test]
+    fn identification_begins_with_the_originals_designators() {
+        let page = vpd(&mut Bench::disk(8), 0x83);
+        let mut expected = Vec::from([0x02, 0x01, 0, 36]);
+        expected.extend(b"IET     00010002");
+        expected.extend([0; 20]);
+        expected.extend([0x01, 0x03, 0, 8, 0x30, 0x00, 0x00, 0x01, 0x00, 0x00, 0x00, 0x02]);
+        expected.extend([0x01, 0x03, 0, 16, 0x60, 0, 0, 0, 0, 0, 0, 0, 0x0e, 0, 0, 0, 0, 0x01, 0, 0x02]);
+        expected.extend([0x01, 0x03, 0, 16, 0x6f, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]);
+        assert_eq!(page[4..4 + expected.len()], expected);
+    }
+
+    #[test]
+    fn identification_ends_with_port_and_target() {
+        let page = vpd(&mut Bench::disk(8), 0x83);
+        let mut expected = Vec::from([0x51, 0x94, 0, 4, 0, 0, 0, 3, 0x51, 0x95, 0, 4, 0, 0, 0, 1]);
+        expected.extend([0x53, 0x98, 0, 40]);
+        expected.extend(b"iqn.2020-01.com.example:disk,t,0x0001\0\0\0");
+        expected.extend([0x53, 0xa8, 0, 32]);
+        expected.extend(b"iqn.2020-01.com.example:disk\0\0\0\0");
+        assert!(page.ends_with(&expected));
+    }
+
+    #[test]
+    fn hexadecimal_reading_of_the_id() {
+        assert_eq!(registered_extended("IET     00010001")[8..], [0x0e, 0, 0, 0, 0, 0x01, 0, 0x01]);
+        assert_eq!(registered_extended("")[..2], [0x60, 0]);
+        assert_eq!(registered_extended("f")[15], 0x0f);
+        assert_eq!(registered_extended(&"f".repeat(40)), [0x6f, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255]);
+    }
+
+    #[test]
+    fn long_names_stay_in_their_field() {
+        let port = PortIdentity { target_name: "n".repeat(400), ..crate::testing::port() };
+        assert_eq!(port_name(&port).len(), 252);
+        let body = identification(&Device::disk(settings(), None), &port);
+        assert!(body.len() < 700);
+    }
+
+    #[test]
+    fn extended_inquiry_tells_task_attributes() {
+        let page = vpd(&mut Bench::disk(8), 0x86);
+        assert_eq!(page[..8], [0, 0x86, 0, 0x3c, 0x00, 0x07, 0x01, 0x00]);
+        assert_eq!(page[8..], [0; 56]);
+    }
+
+    #[test]
+    fn policy_and_ports() {
+        assert_eq!(vpd(&mut Bench::disk(8), 0x87), [0, 0x87, 0, 4, 0x3f, 0xff, 0, 0]);
+        let page = vpd(&mut Bench::disk(8), 0x88);
+        assert_eq!(page[..16], [0, 0x88, 0, 56, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, 44]);
+        assert_eq!(page[16..20], [0x53, 0x98, 0, 40]);
+    }
+
+    #[test]
+    fn block_limits_of_a_thick_disk() {
+        let page = vpd(&mut Bench::disk(8), 0xb0);
+        let mut expected = [0; 64];
+        expected[..12].copy_from_slice(&[0, 0xb0, 0, 0x3c, 0x00, 255, 0, 0, 0x00, 0x00, 0x80, 0x00]);
+        expected[40..44].copy_from_slice(&[0xff; 4]);
+        assert_eq!(page, expected);
+    }
+
+    #[test]
+    fn block_limits_of_a_thin_disk() {
+        let mut bench = Bench::thin(8);
+        bench.device.set(Parameter::OptimalTransferGranularity(8)).unwrap();
+        bench.device.set(Parameter::OptimalTransferLength(0x0100_0000)).unwrap();
+        bench.device.set(Parameter::LowestAlignedLba(1)).unwrap();
+        let page = vpd(&mut bench, 0xb0);
+        assert_eq!(page[5..8], [255, 0, 8]);
+        assert_eq!(page[12..16], [0x00, 0x00, 0x80, 0x00], "not above the maximum");
+        assert_eq!(page[20..28], [0x00, 0x10, 0x00, 0x00, 0x00, 0x00, 0x01, 0x00]);
+        assert_eq!(page[28..36], [0, 0, 0, 8, 0x80, 0, 0, 1]);
+    }
+
+    #[test]
+    fn characteristics_and_provisioning() {
+        let mut bench = Bench::disk(8);
+        bench.device.set(Parameter::RotationRate(7200)).unwrap();
+        let page = vpd(&mut bench, 0xb1);
+        assert_eq!(page[..6], [0, 0xb1, 0, 0x3c, 0x1c, 0x20]);
+        assert_eq!(page[6..], [0; 58]);
+        assert_eq!(vpd(&mut bench, 0xb2), [0, 0xb2, 0, 4, 0, 0, 0, 0]);
+        bench.device.set(Parameter::ThinProvisioning(true)).unwrap();
+        assert_eq!(vpd(&mut bench, 0xb2), [0, 0xb2, 0, 4, 0x00, 0xe4, 0x02, 0x00]);
+    }
+}
