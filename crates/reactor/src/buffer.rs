@@ -129,6 +129,11 @@ impl Buffer {
         self.len = self.len.min(len);
     }
 
+    /// Makes it `len` bytes long, longer or shorter, as far as its pages reach; what becomes visible has undefined content. The credit stays the same.
+    pub fn set_len(&mut self, len: usize) {
+        self.len = len.min(size_of_class(self.header().class));
+    }
+
     fn header(&self) -> &Header {
         // SAFETY: the header outlives every Buffer and Shared that points to it: it is freed only by `give_back` of the last one or by the pool's drop, which waits for them.
         unsafe { self.header.as_ref() }
