@@ -455,3 +455,192 @@ fn assign(place: &mut String, text: String, limit: usize) -> Option<Asc> {
     let cut = text.chars().take(limit).collect();
     replace(place, cut).then_some(INQUIRY_DATA_CHANGED)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::StoreOp;
+    use crate::tests::bench::{Bench, medium, port, settings};
+    use scsi::Status;
+
+    const READY: [u8; 6] = [0; 6];
+
+    #[test]
+    fn control_byte() {
+        let mut bench = Bench::disk(8);
+        assert_eq!(bench.sense(&[0, 0, 0, 0, 0, 0x04], &[]), Sense::invalid_cdb_field(5, Some(2)));
+        assert_eq!(bench.sense(&[0, 0, 0, 0, 0, 0x01], &[]), Sense::invalid_cdb_field(5, Some(0)));
+        let mut read = [0; 16];
+        (read[0], read[15]) = (0x88, 0x04);
+        assert_eq!(bench.sense(&read, &[]), Sense::invalid_cdb_field(15, Some(2)));
+        bench.good(&[0, 0, 0, 0, 0, 0xc0]);
+    }
+
+    #[test]
+    fn lookup_refuses_in_three_ways() {
+        let mut bench = Bench::disk(8);
+        assert_eq!(bench.refused(&[0xff; 16], &[]), 0x0005_2000);
+        assert_eq!(bench.sense(&[0x9e, 0x1f, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], &[]), Sense::invalid_cdb_field(1, Some(4)));
+        assert_eq!(bench.refused(&[0x28, 0, 0, 0, 0, 0], &[]), 0x0005_2400);
+        assert_eq!(bench.refused(&[], &[]), 0x0005_2400);
+    }
+
+    #[test]
+    fn not_ready_before_anything_else() {
+        let write = [0x2a, 0x20, 0, 0, 0, 0, 0, 0, 1, 0];
+        let mut fixed = Bench::around(Device::disk(settings(), None), 0);
+        assert_eq!(fixed.refused(&READY, &[]), 0x0002_0401);
+        assert_eq!(fixed.refused(&write, &[0; 512]), 0x0002_0401);
+        assert_eq!(fixed.good(&[0x12, 0, 0, 0, 36, 0]).len(), 36);
+        let mut removable = Bench::removable(8);
+        removable.device.set(Parameter::Online(false)).unwrap();
+        assert_eq!(removable.refused(&write, &[0; 512]), 0x0002_3a00);
+        assert_eq!(removable.device.view().bytes, 4096, "the size stays known");
+        let mut tiny = Bench::around(Device::disk(settings(), Some(medium(511))), 0);
+        assert_eq!(tiny.refused(&READY, &[]), 0x0002_0401, "less than a block is no medium");
+    }
+
+    #[test]
+    fn protected_units_refuse_every_write() {
+        let read_only = Medium { read_only: true, ..medium(4096) };
+        let unit = UnitSettings { thin: true, ..settings() };
+        let mut bench = Bench::around(Device::disk(unit, Some(read_only)), 4096);
+        let cdbs: [&[u8]; 6] = [
+            &[0x0a, 0, 0, 0, 1, 0],
+            &[0x2a, 0x20, 0, 0, 0, 0, 0, 0, 1, 0],
+            &[0x41, 0x10, 0, 0, 0, 0, 0, 0, 1, 0],
+            &[0x42, 0, 0, 0, 0, 0, 0, 0, 8, 0],
+            &[0x89, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0],
+            &[0x93, 0x09, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0],
+        ];
+        for cdb in cdbs {
+            assert_eq!(bench.refused(cdb, &[0; 512]), 0x0007_2700, "{:02x}", cdb[0]);
+        }
+        assert!(bench.device.view().read_only);
+        bench.good(&[0x28, 0, 0, 0, 0, 0, 0, 0, 1, 0]);
+        bench.good(&[0x35, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    }
+
+    #[test]
+    fn the_controller() {
+        let mut bench = Bench::around(Device::controller(settings()), 0);
+        bench.good(&READY);
+        bench.good(&[0x2f, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        bench.good(&[0xaf, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        bench.good(&[0x8f, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        for opcode in [0x28, 0x2a, 0x1a, 0x25, 0x42, 0x1b] {
+            let mut cdb = [0; 16];
+            cdb[0] = opcode;
+            assert_eq!(bench.refused(&cdb, &[]), 0x0005_2000);
+        }
+        let view = bench.device.view();
+        assert_eq!((view.device_type, view.block_size, view.bytes, view.online), (DeviceType::CONTROLLER, 1, 0, true));
+        bench.device.set_medium(None);
+        bench.device.set(Parameter::Online(false)).unwrap();
+        bench.good(&READY);
+    }
+
+    #[test]
+    fn other_peoples_commands_are_refused_here() {
+        let mut bench = Bench::disk(8);
+        assert_eq!(bench.refused(&[0x03, 0, 0, 0, 18, 0], &[]), 0x0005_2000);
+        assert_eq!(bench.refused(&[0xa0, 0, 0, 0, 0, 0, 0, 0, 0, 16, 0, 0], &[]), 0x0005_2000);
+    }
+
+    #[test]
+    fn ranges() {
+        let device = Device::disk(UnitSettings { thin: true, ..settings() }, Some(medium(4096)));
+        let of = |cdb: &[u8]| {
+            let row = device.lookup(cdb).unwrap();
+            let pair = |range: BlockRange| (range.start.0, range.count.0);
+            (device.range(row, cdb).map(pair), device.lock_range(row, cdb).map(pair))
+        };
+        let both = |range| (Some(range), Some(range));
+        assert_eq!(of(&[0x28, 0, 0, 0, 0, 3, 0, 0, 2, 0]), both((3, 2)));
+        assert_eq!(of(&[0x28, 0, 0, 0, 0, 3, 0, 0, 0, 0]), both((3, 0)));
+        assert_eq!(of(&[0x35, 0, 0, 0, 0, 3, 0, 0, 0, 0]), both((3, 5)));
+        assert_eq!(of(&[0x41, 0, 0, 0, 0, 9, 0, 0, 0, 0]), both((9, 0)));
+        assert_eq!(of(&[0x42, 0, 0, 0, 0, 0, 0, 0, 0, 0]), (None, Some((0, 8))));
+        assert_eq!(of(&READY), (None, None));
+    }
+
+    #[test]
+    fn media_come_and_go() {
+        let mut device = Device::disk(settings(), Some(medium(4096)));
+        let asc = |device: &mut Device| device.poll_notice().map(|notice| (notice.asc.0, notice.except));
+        assert_eq!(asc(&mut device), None);
+        device.set_medium(Some(medium(8192)));
+        assert_eq!(asc(&mut device), Some((0x2a09, None)));
+        device.set_medium(Some(medium(8192)));
+        assert_eq!(asc(&mut device), None);
+        device.set_medium(None);
+        assert_eq!((asc(&mut device), device.blocks(), device.view().online), (None, 0, false));
+        device.set_medium(Some(medium(8192)));
+        assert_eq!((asc(&mut device), device.blocks()), (Some((0x2800, None)), 16));
+        device.set(Parameter::Online(false)).unwrap();
+        device.set_medium(Some(medium(4096)));
+        assert_eq!((asc(&mut device), asc(&mut device)), (Some((0x2800, None)), Some((0x2a09, None))));
+        assert!(device.view().online);
+    }
+
+    #[test]
+    fn settings_that_change_what_initiators_saw_are_told_once() {
+        let mut device = Device::disk(settings(), Some(medium(4096)));
+        device.set(Parameter::ScsiSn("a".into())).unwrap();
+        device.set(Parameter::ScsiId("x".repeat(40))).unwrap();
+        device.set(Parameter::ProductId("VIRTUAL-DISK".into())).unwrap();
+        assert_eq!(device.view().scsi_id.len(), 36);
+        assert_eq!(device.poll_notice(), Some(Notice { asc: Asc(0x3f03), except: None }));
+        assert_eq!(device.poll_notice(), None);
+    }
+
+    #[test]
+    fn a_command_never_touches_another_medium() {
+        let mut device = Device::disk(settings(), Some(medium(4096)));
+        let port = port();
+        let cdb = [0x2e, 0, 0, 0, 0, 0, 0, 0, 1, 0];
+        let row = device.lookup(&cdb).unwrap();
+        let request = Request { row, cdb: &cdb, data_out: 512, data_in: 0, nexus: 1, port: &port };
+        let refused = |step: &Step| matches!(step, Step::Finish(outcome) if outcome.status == Status::CHECK_CONDITION);
+        let (mut fetching, _) = device.begin(&request);
+        let (mut writing, _) = device.begin(&request);
+        let (mut growing, _) = device.begin(&request);
+        assert!(matches!(device.fetched(&mut writing, &[]), Step::Store(StoreOp::Write { .. })));
+        device.set_medium(Some(medium(8192)));
+        assert!(matches!(device.fetched(&mut growing, &[]), Step::Store(_)), "growing is no exchange");
+        device.set_medium(Some(medium(4096)));
+        assert!(refused(&device.fetched(&mut fetching, &[])));
+        assert!(refused(&device.stored(&mut writing, Ok(crate::StoreAnswer::Done))));
+        assert!(refused(&device.stored(&mut writing, Ok(crate::StoreAnswer::Done))), "and it stays ended");
+    }
+
+    #[test]
+    fn calls_out_of_order_are_told_and_do_no_harm() {
+        let mut bench = Bench::disk(8);
+        let port = port();
+        let row = bench.device.lookup(&READY).unwrap();
+        let request = Request { row, cdb: &READY, data_out: 0, data_in: 0, nexus: 1, port: &port };
+        let (mut progress, step) = bench.device.begin(&request);
+        assert_eq!(step, Step::Finish(Outcome::good(0)));
+        assert_eq!(bench.device.fetched(&mut progress, &[]), fail(internal_failure(), 0));
+        assert_eq!(bench.device.stored(&mut progress, Ok(crate::StoreAnswer::Done)), fail(internal_failure(), 0));
+    }
+
+    #[test]
+    fn notices_are_bounded() {
+        let mut device = Device::disk(settings(), None);
+        for nexus in 0..1000 {
+            device.notify(Asc(0x2a01), Some(nexus));
+        }
+        assert_eq!(core::iter::from_fn(|| device.poll_notice()).count(), MAX_NOTICES);
+    }
+
+    #[test]
+    fn physical_blocks_follow_the_store() {
+        let exponent = |preferred| {
+            let medium = Medium { preferred, ..medium(1 << 30) };
+            Device::disk(settings(), Some(medium)).physical_exponent()
+        };
+        assert_eq!([0, 512, 4096, 1 << 30].map(exponent), [0, 0, 3, 15]);
+    }
+}

@@ -23,10 +23,11 @@ pub mod operation;
 pub mod parameter;
 pub mod primary;
 mod progress;
-#[cfg(test)]
-mod testing;
 
 pub use device::Device;
 pub use operation::{Extent, Notice, PortIdentity, Request, Step, StoreAnswer, StoreFault, StoreOp, StoreResult};
 pub use parameter::{Medium, Parameter, ParameterError, UnitSettings, UnitView};
 pub use progress::Progress;
+
+#[cfg(test)]
+mod tests;

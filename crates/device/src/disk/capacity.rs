@@ -37,7 +37,7 @@ pub(super) fn read_capacity_16(device: &Device, cdb: &[u8]) -> Outcome {
 mod tests {
     use super::*;
     use crate::Parameter;
-    use crate::testing::{Bench, medium, settings};
+    use crate::tests::bench::{Bench, medium, settings};
 
     const TEN: [u8; 10] = [0x25, 0, 0, 0, 0, 0, 0, 0, 0, 0];
     const SIXTEEN: [u8; 16] = [0x9e, 0x10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 32, 0, 0];

@@ -72,7 +72,7 @@ impl CompareAndWrite {
 mod tests {
     use super::*;
     use crate::StoreFault;
-    use crate::testing::{Bench, code, settings};
+    use crate::tests::bench::{Bench, code, settings};
     use scsi::{BlockSize, Sense, Status};
     use std::vec;
 

@@ -113,7 +113,7 @@ impl LbaStatus {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{Bench, medium, settings};
+    use crate::tests::bench::{Bench, medium, settings};
     use crate::{Device, UnitSettings};
 
     fn cdb(lba: u8, allocation: u32) -> [u8; 16] {

@@ -125,7 +125,7 @@ pub(super) fn remember_cached_loss(device: &mut Device, stable: bool, fault: Sto
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{Bench, code, settings};
+    use crate::tests::bench::{Bench, code, settings};
     use crate::{Parameter, UnitSettings};
     use scsi::{BlockSize, Sense};
     use std::vec;

@@ -53,7 +53,7 @@ pub(crate) fn prefetched(result: StoreResult) -> Step {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::Bench;
+    use crate::tests::bench::Bench;
     use scsi::{Asc, SenseKey};
 
     fn cdb10(opcode: u8, flags: u8, lba: u8, count: u8) -> [u8; 10] {

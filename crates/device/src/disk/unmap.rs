@@ -116,7 +116,7 @@ fn add_pieces(spans: &mut Vec<Span>, mut span: Span) {
 mod tests {
     use super::*;
     use crate::Parameter;
-    use crate::testing::{Bench, medium};
+    use crate::tests::bench::{Bench, medium};
     use scsi::Status;
     use std::vec;
 
@@ -175,8 +175,10 @@ mod tests {
 
     #[test]
     fn whole_gibibytes() {
-        let device =
-            Device::disk(crate::UnitSettings { block_size: scsi::BlockSize::B4096, thin: true, ..crate::testing::settings() }, Some(medium(1 << 40)));
+        let device = Device::disk(
+            crate::UnitSettings { block_size: scsi::BlockSize::B4096, thin: true, ..crate::tests::bench::settings() },
+            Some(medium(1 << 40)),
+        );
         let spans = parse(&device, &list(&[(1, 0x10_0000)])).unwrap();
         assert_eq!(spans.iter().map(|span| span.len).sum::<u64>(), 1 << 32);
         assert_eq!(spans.last(), Some(&Span { offset: 4096, len: 1 << 30 }));

@@ -99,7 +99,7 @@ impl Verify {
 mod tests {
     use super::*;
     use crate::StoreFault;
-    use crate::testing::{Bench, code};
+    use crate::tests::bench::{Bench, code};
     use scsi::Status;
 
     fn verify(bytchk: u8, count: u8) -> [[u8; 16]; 3] {

@@ -155,7 +155,7 @@ impl WriteSame {
 mod tests {
     use super::*;
     use crate::Parameter;
-    use crate::testing::{Bench, medium, settings};
+    use crate::tests::bench::{Bench, medium, settings};
     use crate::{StoreAnswer, UnitSettings};
     use scsi::{BlockSize, Sense, Status};
     use std::vec;
@@ -222,7 +222,7 @@ mod tests {
     fn large(cdb: &[u8], data: &[u8]) -> vec::Vec<StoreOp> {
         let settings = UnitSettings { block_size: BlockSize::B4096, thin: true, ..settings() };
         let mut device = Device::disk(settings, Some(medium(1 << 46)));
-        let port = crate::testing::port();
+        let port = crate::tests::bench::port();
         let row = device.lookup(cdb).unwrap();
         let data_out = u32::try_from(data.len()).unwrap();
         let request = Request { row, cdb, data_out, data_in: 0, nexus: 1, port: &port };

@@ -91,7 +91,7 @@ pub(super) fn printable(text: &str) -> impl Iterator<Item = u8> + '_ {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{Bench, settings};
+    use crate::tests::bench::{Bench, settings};
     use crate::{Parameter, UnitSettings};
 
     #[test]

@@ -197,7 +197,7 @@ fn change(page: &mut ModePage, values: &[u8], start: usize) -> Result<(), Sense>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::Bench;
+    use crate::tests::bench::Bench;
     use crate::{Notice, Parameter, StoreFault};
     use scsi::{SenseFormat, Status};
     use std::vec;

@@ -72,7 +72,7 @@ pub(super) fn block_descriptor(device: &Device, long: bool) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{Bench, settings};
+    use crate::tests::bench::{Bench, settings};
     use crate::{Parameter, UnitSettings};
 
     /// MODE SENSE(6) without block descriptors.
@@ -144,7 +144,7 @@ mod tests {
 
     #[test]
     fn a_large_disk_has_all_ones() {
-        let medium = crate::testing::medium(1 << 42);
+        let medium = crate::tests::bench::medium(1 << 42);
         let mut bench = Bench::around(Device::disk(settings(), Some(medium)), 0);
         assert_eq!(bench.good(&[0x1a, 0, 0x1c, 0, 12, 0])[4..8], [0xff; 4]);
         assert_eq!(bench.good(&[0x5a, 0x10, 0x1c, 0, 0, 0, 0, 0, 16, 0])[8..], [0, 0, 0, 2, 0, 0, 0, 0]);

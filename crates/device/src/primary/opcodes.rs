@@ -112,7 +112,7 @@ pub(super) fn supported_task_management_functions(cdb: &[u8]) -> Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{Bench, settings};
+    use crate::tests::bench::{Bench, settings};
 
     fn query(option: u8, opcode: u8, action: u16) -> [u8; 12] {
         let [high, low] = action.to_be_bytes();

@@ -85,7 +85,7 @@ pub(super) fn prevent_allow(device: &mut Device, request: &Request<'_>) -> Outco
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::Bench;
+    use crate::tests::bench::Bench;
     use crate::{Notice, Parameter, ParameterError, StoreFault};
 
     const READY: [u8; 6] = [0; 6];

@@ -163,7 +163,7 @@ fn provisioning(device: &Device) -> Vec<u8> {
 mod tests {
     use super::*;
     use crate::Parameter;
-    use crate::testing::{Bench, settings};
+    use crate::tests::bench::{Bench, settings};
 
     fn vpd(bench: &mut Bench, code: u8) -> Vec<u8> {
         bench.good(&[0x12, 1, code, 0x10, 0, 0])
@@ -228,7 +228,7 @@ mod tests {
 
     #[test]
     fn long_names_stay_in_their_field() {
-        let port = PortIdentity { target_name: "n".repeat(400), ..crate::testing::port() };
+        let port = PortIdentity { target_name: "n".repeat(400), ..crate::tests::bench::port() };
         assert_eq!(port_name(&port).len(), 252);
         let body = identification(&Device::disk(settings(), None), &port);
         assert!(body.len() < 700);
