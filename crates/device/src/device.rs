@@ -5,6 +5,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use scsi::command::{self, CommandRow, Operation, Refusal};
+use scsi::planted::{Bug, is_planted};
 use scsi::{Asc, BlockCount, BlockRange, BlockSize, DeviceType, Lba, Outcome, Sense, SenseFormat, SenseKey};
 
 use crate::cdb::{self, fail};
@@ -408,7 +409,7 @@ impl Device {
 
     /// Must a write be durable before it is acknowledged? Always without a write cache.
     pub(crate) fn stable(&self, force_unit_access: bool) -> bool {
-        force_unit_access || !self.modes.write_cache_enabled()
+        (force_unit_access && !is_planted(Bug::FuaIgnored)) || !self.modes.write_cache_enabled()
     }
 
     pub(crate) fn removal_prevented(&self) -> bool {

@@ -17,6 +17,7 @@ pub mod write_same;
 use alloc::boxed::Box;
 
 use scsi::command::Operation;
+use scsi::planted::{Bug, is_planted};
 use scsi::{Asc, BlockRange, Outcome, Sense};
 
 use crate::cdb::{bad_field, byte};
@@ -148,6 +149,13 @@ fn byte_span(device: &Device, range: BlockRange) -> Result<Span, Sense> {
         (Some(offset), Some(len)) => Ok(Span { offset: offset.0, len }),
         _ => Err(out_of_range),
     }
+}
+
+/// The span of a command that deallocates or repeats, as it is; one block longer with the planted bug, where the medium has one.
+fn exact(device: &Device, span: Span) -> Span {
+    let longer = span.len + u64::from(device.block_size().bytes());
+    let end = device.blocks() << device.block_size().shift();
+    if is_planted(Bug::RangeTooLong) && span.len > 0 && span.offset + longer <= end { Span { len: longer, ..span } } else { span }
 }
 
 /// Refuses a command whose data-out is not what the CDB asks for. The outcome tells what would have been taken, so that the residual is right.

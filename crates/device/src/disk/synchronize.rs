@@ -3,6 +3,7 @@
 //! IMMED is accepted and answered after the flush: GOOD then promises more than it must, and no flush runs on behind the back of the task set, where
 //! an error could reach nobody and a later write could overtake it.
 
+use scsi::planted::{Bug, is_planted};
 use scsi::{Outcome, Status};
 
 use super::Span;
@@ -17,7 +18,7 @@ pub(super) fn begin(device: &Device, span: Span) -> Result<(State, Step), Outcom
     if device.flush_failed() {
         return Err(Outcome::check(write_error()));
     }
-    if span.len == 0 {
+    if span.len == 0 || is_planted(Bug::FlushIgnored) {
         return Err(Outcome::good(0));
     }
     Ok((State::Synchronize { offset: span.offset }, Step::Store(StoreOp::Flush { offset: span.offset, len: span.len })))

@@ -6,7 +6,7 @@ use scsi::{Asc, Outcome, Sense, parameter_list};
 
 use super::fault::{Access, flush_fault, store_fault, write_error};
 use super::limits::{MAX_UNMAP_BLOCKS, MAX_UNMAP_DESCRIPTORS, ZERO_PIECE};
-use super::{Span, byte_span};
+use super::{Span, byte_span, exact};
 use crate::cdb::{bad_field, be16, bit, fail};
 use crate::device::Device;
 use crate::operation::{Request, Step, StoreFault, StoreOp, StoreResult};
@@ -97,7 +97,7 @@ impl Unmap {
 fn parse(device: &Device, list: &[u8]) -> Result<Vec<Span>, Sense> {
     let mut spans = Vec::new();
     for range in parameter_list::unmap(list, MAX_UNMAP_DESCRIPTORS, u64::from(MAX_UNMAP_BLOCKS))? {
-        add_pieces(&mut spans, byte_span(device, range)?);
+        add_pieces(&mut spans, exact(device, byte_span(device, range)?));
     }
     spans.reverse();
     Ok(spans)

@@ -9,7 +9,7 @@ use scsi::command::Operation;
 use super::fault::{Access, flush_fault, store_fault, write_error};
 use super::limits::{MAX_WRITE_SAME_BLOCKS, PATTERN_PIECE, ZERO_PIECE};
 use super::read_write::remember_cached_loss;
-use super::{Span, data_mismatch};
+use super::{Span, data_mismatch, exact};
 use crate::cdb::{bad_field, bit, fail};
 use crate::device::Device;
 use crate::operation::{Request, Step, StoreFault, StoreOp, StoreResult};
@@ -77,6 +77,7 @@ pub(super) fn begin(device: &Device, request: &Request<'_>, span: Span) -> Resul
     }
     let taken = if no_data { 0 } else { block };
     let unmap = bit(request.cdb, 1, 0x08);
+    let span = exact(device, span);
     let mut command = WriteSame { span, done: 0, block, taken, unmap, stable, how: How::Pattern };
     let step = if no_data {
         command.how = command.zeros();

@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 
+use scsi::planted::{Bug, is_planted};
 use scsi::{Asc, Outcome, Sense};
 
 use super::is_six;
@@ -18,8 +19,8 @@ pub(crate) struct ModeSelect {
     six: bool,
     len: u32,
     nexus: u64,
-    /// The new pages, while the cache is written out.
-    waiting: Option<ModePages>,
+    /// The list, while the cache is written out: it is read again then, since another MODE SELECT may have ended meanwhile.
+    waiting: Vec<u8>,
 }
 
 /// PF must be one, SP and RTD zero: nothing can be saved.
@@ -49,7 +50,7 @@ pub(super) fn begin(request: &Request<'_>) -> Result<(ModeSelect, Step), Outcome
     if len > request.data_out {
         return Err(Outcome::check(length_error()));
     }
-    let command = ModeSelect { six: is_six(request.cdb), len, nexus: request.nexus, waiting: None };
+    let command = ModeSelect { six: is_six(request.cdb), len, nexus: request.nexus, waiting: Vec::new() };
     Ok((command, Step::Fetch { len, inline: true }))
 }
 
@@ -76,7 +77,7 @@ impl ModeSelect {
         };
         // Switching the cache off promises that what it held is durable.
         if device.modes.write_cache_enabled() && !pages.write_cache_enabled() && device.is_ready() && !device.read_only() {
-            self.waiting = Some(pages);
+            self.waiting = Vec::from(data);
             return Step::Store(StoreOp::Flush { offset: 0, len: 0 });
         }
         self.apply(device, pages)
@@ -84,17 +85,21 @@ impl ModeSelect {
 
     /// The cache is written out, or could not be: then it stays on.
     pub(crate) fn stored(&mut self, device: &mut Device, result: StoreResult) -> Step {
-        match (result, self.waiting.take()) {
-            (Ok(_), Some(pages)) => self.apply(device, pages),
-            (Ok(_), None) => fail(crate::device::internal_failure(), self.len),
-            (Err(fault), _) => fail(flush_fault(device, 0, fault), self.len),
+        if let Err(fault) = result {
+            return fail(flush_fault(device, 0, fault), self.len);
+        }
+        match parse(device, self.six, &self.waiting) {
+            Ok(pages) => self.apply(device, pages),
+            Err(sense) => fail(sense, self.len),
         }
     }
 
     fn apply(&self, device: &mut Device, pages: ModePages) -> Step {
         if device.modes != pages {
             device.modes = pages;
-            device.notify(MODE_PARAMETERS_CHANGED, Some(self.nexus));
+            if !is_planted(Bug::AttentionDropped) {
+                device.notify(MODE_PARAMETERS_CHANGED, Some(self.nexus));
+            }
         }
         Step::Finish(Outcome::good(self.len))
     }
