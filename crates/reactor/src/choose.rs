@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::str::FromStr;
 
 use crate::driver::{Counters, Done, Driver, Handle, Op, Token};
@@ -133,7 +134,14 @@ impl Driver for AnyDriver {
         }
     }
 
-    fn detach(&mut self, socket: Handle) {
+    fn adopt(&mut self, socket: OwnedFd) -> Handle {
+        match self {
+            AnyDriver::Uring(driver) => driver.adopt(socket),
+            AnyDriver::Epoll(driver) => driver.adopt(socket),
+        }
+    }
+
+    fn detach(&mut self, socket: Handle) -> Option<OwnedFd> {
         match self {
             AnyDriver::Uring(driver) => driver.detach(socket),
             AnyDriver::Epoll(driver) => driver.detach(socket),

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::RawFd;
+use std::os::fd::{IntoRawFd, OwnedFd, RawFd};
 
 use crate::buffer::{Buffer, Shared};
 use crate::mailbox::Waker;
@@ -165,7 +165,7 @@ pub struct Counters {
     pub waits: u64,
 }
 
-/// Carries out operations of one reactor. Made and used on one thread.
+/// Carries out operations of one reactor. Made and used on one thread. Its end closes the sockets that it accepted, listens on, or adopted.
 pub trait Driver {
     /// Hands over an operation; its [`Done`] comes from a later [`Driver::wait`], errors included.
     fn submit(&mut self, token: Token, op: Op);
@@ -182,9 +182,15 @@ pub trait Driver {
     fn peer(&self, socket: Handle) -> io::Result<(SocketAddr, SocketAddr)>;
     /// Counts.
     fn counters(&self) -> Counters;
-    /// Forgets a socket without closing it, so that another reactor can have it. No operation of it may be under way.
-    fn detach(&mut self, socket: Handle) {
+    /// Takes over a connected or listening socket: from another reactor, or made elsewhere.
+    fn adopt(&mut self, socket: OwnedFd) -> Handle {
+        socket.into_raw_fd()
+    }
+    /// Gives up an idle socket without closing it, so that another reactor can [`Driver::adopt`] it. `None`: an operation of it is under way, or it is not
+    /// this driver's.
+    fn detach(&mut self, socket: Handle) -> Option<OwnedFd> {
         let _ = socket;
+        None
     }
 }
 

@@ -6,7 +6,7 @@
 use std::io;
 use std::marker::PhantomData;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, AsRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::net::SocketFlags;
@@ -73,6 +73,8 @@ struct Entry {
     ended: bool,
     /// On `attempts`.
     queued: bool,
+    /// Closed with the driver.
+    owned: bool,
     recv: Option<(Token, Buffer, usize)>,
     send: Option<Box<Sending>>,
     accept: Option<Token>,
@@ -311,11 +313,7 @@ impl Epoll {
         // A connection that is gone already has no peer, and is nobody's loss.
         let Ok((_, peer)) = net::prepare(socket.as_fd()).and_then(|()| net::peer(socket.as_fd())) else { return };
         self.counters.accepts += 1;
-        let socket = socket.into_raw_fd();
-        // What an earlier owner of this number left behind, if it closed it without telling.
-        if let Some(entry) = usize::try_from(socket).ok().and_then(|index| self.entries.get_mut(index)) {
-            *entry = None;
-        }
+        let socket = self.adopt(socket);
         self.ready.push(Done { token, result: Ok(0), back: Back::Accepted { socket, peer } });
     }
 
@@ -537,7 +535,7 @@ impl Driver for Epoll {
 
     fn listen(&mut self, address: SocketAddr) -> io::Result<(Handle, SocketAddr)> {
         let (socket, address) = net::listen(address)?;
-        Ok((socket.into_raw_fd(), address))
+        Ok((self.adopt(socket), address))
     }
 
     fn peer(&self, socket: Handle) -> io::Result<(SocketAddr, SocketAddr)> {
@@ -548,8 +546,36 @@ impl Driver for Epoll {
         self.counters
     }
 
-    fn detach(&mut self, socket: Handle) {
+    fn adopt(&mut self, socket: OwnedFd) -> Handle {
+        let handle = socket.into_raw_fd();
+        // What an earlier owner of this number left behind, if it closed it without telling.
+        self.forget(handle);
+        if let Some(entry) = self.entry(handle) {
+            entry.owned = true;
+        }
+        handle
+    }
+
+    fn detach(&mut self, socket: Handle) -> Option<OwnedFd> {
+        let entry = self.known(socket)?;
+        if !entry.owned || entry.recv.is_some() || entry.send.is_some() || entry.accept.is_some() {
+            return None;
+        }
         self.forget(socket);
+        // SAFETY: the driver owned this descriptor (`owned`) and has forgotten it; no operation of it is under way.
+        Some(unsafe { OwnedFd::from_raw_fd(socket) })
+    }
+}
+
+impl Drop for Epoll {
+    fn drop(&mut self) {
+        for handle in 0..self.entries.len() {
+            if let Ok(handle) = RawFd::try_from(handle)
+                && self.forget(handle).is_some_and(|entry| entry.owned)
+            {
+                net::close(handle, false);
+            }
+        }
     }
 }
 

@@ -92,7 +92,8 @@ pub fn zero(file: BorrowedFd<'_>, offset: u64, len: u64, block_device: bool, syn
     };
     match direct {
         Ok(()) => {}
-        Err(libc::EOPNOTSUPP | libc::ENOTTY | libc::ENOSYS) => write_zeros(file, offset, len)?,
+        // EINVAL: a block device takes whole sectors only.
+        Err(libc::EOPNOTSUPP | libc::ENOTTY | libc::ENOSYS | libc::EINVAL) => write_zeros(file, offset, len)?,
         Err(error) => return Err(error),
     }
     if sync { self::sync(file) } else { Ok(()) }

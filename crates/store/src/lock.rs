@@ -34,7 +34,7 @@ pub enum LockError {
 pub struct Holder {
     /// Process id, where /proc shows it.
     pub pid: Option<u32>,
-    /// Command line, shortened.
+    /// Command line, without the program's folder, shortened.
     pub command: Option<String>,
 }
 
@@ -140,7 +140,12 @@ fn lock_marks((device, inode): Identity) -> String {
 
 fn command_of(pid: u32) -> Option<String> {
     let bytes = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
-    let words: Vec<_> = bytes.split(|byte| *byte == 0).filter(|word| !word.is_empty()).map(String::from_utf8_lossy).collect();
+    let mut words: Vec<_> = bytes.split(|byte| *byte == 0).filter(|word| !word.is_empty()).map(String::from_utf8_lossy).collect();
+    if let Some(program) = words.first_mut()
+        && let Some((_, name)) = program.rsplit_once('/')
+    {
+        *program = name.to_owned().into();
+    }
     // Control characters of a hostile command line do not reach the terminal.
     let line: String = words.join(" ").chars().map(|c| if c.is_control() { '?' } else { c }).take(COMMAND).collect();
     (!line.is_empty()).then_some(line)
