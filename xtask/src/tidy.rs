@@ -148,6 +148,8 @@ struct Rules<'a> {
     pure: bool,
     unsafe_allowed: bool,
     is_test: bool,
+    /// Inside a `const fn`, which has no other conversion than `as`.
+    in_const: bool,
     wrong: &'a mut Vec<String>,
 }
 
@@ -155,6 +157,10 @@ impl Rules<'_> {
     fn wrong(&mut self, span: Span, what: &str) {
         let line = span.start().line;
         self.wrong.push(format!("{}:{line}: {what}", self.name));
+    }
+
+    fn enter(&mut self, signature: &syn::Signature) -> bool {
+        std::mem::replace(&mut self.in_const, signature.constness.is_some())
     }
 
     fn function(&mut self, name: &syn::Ident, body: &syn::Block) {
@@ -202,12 +208,16 @@ impl<'ast> Visit<'ast> for Rules<'_> {
             return;
         }
         self.function(&function.sig.ident, &function.block);
+        let outer = self.enter(&function.sig);
         visit::visit_item_fn(self, function);
+        self.in_const = outer;
     }
 
     fn visit_impl_item_fn(&mut self, function: &'ast syn::ImplItemFn) {
         self.function(&function.sig.ident, &function.block);
+        let outer = self.enter(&function.sig);
         visit::visit_impl_item_fn(self, function);
+        self.in_const = outer;
     }
 
     fn visit_expr_unsafe(&mut self, block: &'ast syn::ExprUnsafe) {
@@ -229,7 +239,7 @@ impl<'ast> Visit<'ast> for Rules<'_> {
             syn::Type::Path(path) => ["u8", "u16", "u32", "i8", "i16", "i32", "usize"].iter().any(|narrow| path.path.is_ident(narrow)),
             _ => false,
         };
-        if self.pure && narrow && !visibly_fits(&cast.expr) {
+        if self.pure && narrow && !self.in_const && !visibly_fits(&cast.expr) {
             self.wrong(cast.span(), "`as` to a narrower type in a pure crate: use try_from, from, or mask the value in place");
         }
         visit::visit_expr_cast(self, cast);

@@ -33,6 +33,11 @@ pub enum Bug {
 }
 
 impl Bug {
+    #[cfg(feature = "planted")]
+    const fn number(self) -> u8 {
+        self as u8 + 1
+    }
+
     /// All of them.
     pub const ALL: &'static [Bug] = &[
         Bug::CmdSnUnchecked,
@@ -62,12 +67,12 @@ mod switch {
 
     /// Plants one bug, or none.
     pub fn plant(bug: Option<Bug>) {
-        PLANTED.store(bug.map_or(0, |bug| bug as u8 + 1), Ordering::Relaxed);
+        PLANTED.store(bug.map_or(0, Bug::number), Ordering::Relaxed);
     }
 
     /// Is this bug planted?
     pub fn is_planted(bug: Bug) -> bool {
-        PLANTED.load(Ordering::Relaxed) == bug as u8 + 1
+        PLANTED.load(Ordering::Relaxed) == bug.number()
     }
 }
 
