@@ -108,7 +108,6 @@ fn check_file(name: &str, text: &str, file: &syn::File, wrong: &mut Vec<String>)
     let mut rules = Rules {
         name,
         pure: in_crate && PURE.contains(&crate_name) && !is_test,
-        in_const: false,
         unsafe_allowed: in_crate && UNSAFE.contains(&crate_name),
         is_test,
         in_const: false,
