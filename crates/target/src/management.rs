@@ -1,0 +1,184 @@
+//! Task management functions (SAM-5 7).
+//!
+//! A function ends when every task it ends has ended. A task whose store operation runs ends with that operation; if the store does not answer within
+//! [`FUNCTION_LIMIT`], the function is rejected, and the medium is NOT READY until the store has let go of the last such task.
+
+use alloc::vec::Vec;
+
+use scsi::Asc;
+
+use crate::attention::{COMMANDS_CLEARED, NEXUS_LOSS};
+use crate::effect::{Abort, Effect, Function, FunctionKind, FunctionResponse, NexusId, TaskTag};
+use crate::unit::Unit;
+
+/// How long a function waits for store operations, in nanoseconds. Initiators wait 10 to 30 seconds for an answer before they take the session down.
+pub const FUNCTION_LIMIT: u64 = 5_000_000_000;
+
+/// Functions that wait at one unit. Initiators send one at a time; the rest is a flood, and rejected.
+pub const PENDING_LIMIT: usize = 256;
+
+/// A function that waits for the end of tasks.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    pub nexus: NexusId,
+    pub tag: TaskTag,
+    pub deadline: u64,
+    /// Slots and generations.
+    tasks: Vec<(usize, u32)>,
+}
+
+impl Unit {
+    pub(crate) fn manage(&mut self, function: Function) {
+        let nexus = function.nexus;
+        let Some(known) = self.nexuses.get(nexus) else {
+            return self.answer(function, FunctionResponse::Rejected);
+        };
+        let attention = known.attentions.first();
+        match function.kind {
+            FunctionKind::AbortTask(tag) => match self.find(nexus, tag) {
+                Some(slot) => self.abort_for(function, Vec::from([slot])),
+                None => self.answer(function, FunctionResponse::TaskDoesNotExist),
+            },
+            FunctionKind::AbortTaskSet => {
+                let slots = self.slots(|task| task.nexus == nexus);
+                self.abort_for(function, slots);
+            }
+            // There is never an auto contingent allegiance: NACA is refused.
+            FunctionKind::ClearAca => self.answer(function, FunctionResponse::Complete),
+            FunctionKind::ClearTaskSet => self.clear_task_set(function),
+            FunctionKind::LogicalUnitReset => {
+                if self.accepts(function) {
+                    let slots = self.reset_unit(Some(nexus));
+                    self.await_tasks(function, &slots);
+                }
+            }
+            FunctionKind::QueryTask(tag) => self.answer(function, existence(self.find(nexus, tag).is_some())),
+            FunctionKind::QueryTaskSet => {
+                let exists = self.tasks.iter().any(|(_, task)| task.nexus == nexus);
+                self.answer(function, existence(exists));
+            }
+            FunctionKind::QueryAsynchronousEvent => {
+                self.answer(function, attention.map_or(FunctionResponse::Complete, FunctionResponse::SucceededWith));
+            }
+            FunctionKind::NexusReset => {
+                let slots = self.slots(|task| task.nexus == nexus);
+                self.reservations.release(nexus);
+                self.device.nexus_lost(nexus.0);
+                self.attention_one(nexus, NEXUS_LOSS);
+                self.abort_for(function, slots);
+            }
+        }
+    }
+
+    /// LOGICAL UNIT RESET by `nexus`, or by the administrator. Answers with the tasks it ended, by slot and generation.
+    pub(crate) fn reset_unit(&mut self, nexus: Option<NexusId>) -> Vec<(usize, u32)> {
+        let slots = self.slots(|_| true);
+        let ended = self.abort_all(nexus, slots);
+        self.reservations.reset();
+        self.device.reset();
+        self.publish_notices();
+        self.attention_all(Asc::POWER_ON_OR_RESET, None);
+        ended
+    }
+
+    /// A task left: functions that waited for it wait no more.
+    pub(crate) fn task_ended(&mut self, slot: usize, generation: u32) {
+        if self.pending.is_empty() {
+            return;
+        }
+        let effects = &mut self.effects;
+        self.pending.retain_mut(|pending| {
+            pending.tasks.retain(|&task| task != (slot, generation));
+            let done = pending.tasks.is_empty();
+            if done {
+                let (nexus, tag) = (pending.nexus, pending.tag);
+                effects.push_back(Effect::FunctionDone { nexus, tag, response: FunctionResponse::Complete });
+            }
+            !done
+        });
+    }
+
+    /// Functions that waited long enough are rejected, and their tasks hold the medium back.
+    pub(crate) fn give_up(&mut self, now: u64) {
+        let late = |pending: &mut Pending| pending.deadline <= now;
+        let given_up: Vec<Pending> = self.pending.extract_if(.., late).collect();
+        for pending in given_up {
+            for (slot, _) in pending.tasks {
+                let task = self.tasks.get_mut(slot);
+                self.overdue += usize::from(!task.overdue);
+                task.overdue = true;
+            }
+            let (nexus, tag) = (pending.nexus, pending.tag);
+            self.effects.push_back(Effect::FunctionDone { nexus, tag, response: FunctionResponse::Rejected });
+        }
+    }
+
+    /// CLEAR TASK SET: everybody's tasks. Without TASK ABORTED status (TAS = 0) the others hear of it by a unit attention.
+    fn clear_task_set(&mut self, function: Function) {
+        if !self.accepts(function) {
+            return;
+        }
+        let slots = self.slots(|_| true);
+        if !self.device.task_aborted_status() {
+            let others: Vec<NexusId> = slots.iter().map(|&slot| self.tasks.get(slot).nexus).filter(|&nexus| nexus != function.nexus).collect();
+            for nexus in others {
+                self.attention_one(nexus, COMMANDS_CLEARED);
+            }
+        }
+        let ended = self.abort_all(Some(function.nexus), slots);
+        self.await_tasks(function, &ended);
+    }
+
+    /// Aborts tasks of the function's own nexus.
+    fn abort_for(&mut self, function: Function, slots: Vec<usize>) {
+        if self.accepts(function) {
+            let ended = self.abort_all(Some(function.nexus), slots);
+            self.await_tasks(function, &ended);
+        }
+    }
+
+    fn abort_all(&mut self, by: Option<NexusId>, slots: Vec<usize>) -> Vec<(usize, u32)> {
+        let respond = self.device.task_aborted_status();
+        let mut ended = Vec::with_capacity(slots.len());
+        for slot in slots {
+            let task = self.tasks.get(slot);
+            let why = if Some(task.nexus) == by { Abort::ByOwnNexus } else { Abort::ByOther { respond } };
+            ended.push((slot, task.generation));
+            self.abort(slot, why);
+        }
+        ended
+    }
+
+    /// The function ends now, or with the last of its tasks.
+    fn await_tasks(&mut self, function: Function, ended: &[(usize, u32)]) {
+        let alive = |&&(slot, generation): &&(usize, u32)| self.tasks.contains(slot, generation);
+        let tasks: Vec<(usize, u32)> = ended.iter().filter(alive).copied().collect();
+        if tasks.is_empty() {
+            return self.answer(function, FunctionResponse::Complete);
+        }
+        let deadline = self.clock.saturating_add(FUNCTION_LIMIT);
+        self.pending.push(Pending { nexus: function.nexus, tag: function.tag, deadline, tasks });
+        self.wake_at(deadline);
+    }
+
+    /// False, and answered, when too many functions wait already.
+    fn accepts(&mut self, function: Function) -> bool {
+        let room = self.pending.len() < PENDING_LIMIT;
+        if !room {
+            self.answer(function, FunctionResponse::Rejected);
+        }
+        room
+    }
+
+    fn find(&self, nexus: NexusId, tag: TaskTag) -> Option<usize> {
+        self.tasks.iter().find(|(_, task)| task.nexus == nexus && task.tag == tag).map(|(slot, _)| slot)
+    }
+
+    fn answer(&mut self, function: Function, response: FunctionResponse) {
+        self.effects.push_back(Effect::FunctionDone { nexus: function.nexus, tag: function.tag, response });
+    }
+}
+
+fn existence(exists: bool) -> FunctionResponse {
+    if exists { FunctionResponse::Succeeded } else { FunctionResponse::Complete }
+}

@@ -1,0 +1,147 @@
+//! Commands that the target answers itself, because they are about nexuses and logical unit numbers: REQUEST SENSE, REPORT LUNS, reservations.
+
+use alloc::vec::Vec;
+
+use device::Step;
+use device::primary::inquiry;
+use scsi::command::Operation;
+use scsi::parameter_list::PersistentReserveOut;
+use scsi::response::{Response, be16, be32};
+use scsi::{Asc, Lun, Outcome, Sense, SenseFormat, SenseKey, Status};
+
+use crate::attention::{self, REPORTED_LUNS_CHANGED};
+use crate::reservation::{Action, Refusal, Reservations};
+use crate::unit::Unit;
+
+/// Bytes of the PERSISTENT RESERVE OUT parameter list.
+const RESERVE_OUT_LENGTH: u32 = 24;
+/// Least ALLOCATION LENGTH of REPORT LUNS.
+const REPORT_LUNS_LEAST: u32 = 16;
+
+impl Unit {
+    /// First step of a command that is not the device's; `None` for those that are. All gates are passed.
+    pub(crate) fn primary_command(&mut self, slot: usize) -> Option<Step> {
+        let task = self.tasks.get(slot);
+        let operation = task.row?.operation;
+        let allocation = be16(task.cdb(), 7).unwrap_or(0);
+        let outcome = match operation {
+            Operation::RequestSense => self.request_sense(slot),
+            Operation::ReportLuns => self.report_luns(slot),
+            Operation::Reserve6 => {
+                self.reservations.reserve(task.nexus);
+                Outcome::good(0)
+            }
+            Operation::Release6 => {
+                self.reservations.release(task.nexus);
+                Outcome::good(0)
+            }
+            Operation::PersistentReserveInReadKeys => Outcome::inline(self.reservations.read_keys(allocation)),
+            Operation::PersistentReserveInReadReservation => Outcome::inline(self.reservations.read_reservation(allocation)),
+            Operation::PersistentReserveInReportCapabilities => Outcome::inline(Reservations::report_capabilities(allocation)),
+            operation => {
+                Action::of(operation)?;
+                if be32(task.cdb(), 5) != Some(RESERVE_OUT_LENGTH) || task.data_out < RESERVE_OUT_LENGTH {
+                    Outcome::check(Sense::illegal(Asc::PARAMETER_LIST_LENGTH_ERROR))
+                } else {
+                    return Some(Step::Fetch { len: RESERVE_OUT_LENGTH, inline: true });
+                }
+            }
+        };
+        Some(Step::Finish(outcome))
+    }
+
+    /// The parameter list of PERSISTENT RESERVE OUT is there.
+    pub(crate) fn persistent_reserve_out(&mut self, slot: usize, data: &[u8]) -> Step {
+        let mut outcome = match self.reserve_out(slot, data) {
+            Ok(()) => Outcome::good(0),
+            Err(Refusal::Conflict) => Outcome::status(Status::RESERVATION_CONFLICT),
+            Err(Refusal::Check(sense)) => Outcome::check(sense),
+        };
+        outcome.data_out = RESERVE_OUT_LENGTH;
+        Step::Finish(outcome)
+    }
+
+    fn reserve_out(&mut self, slot: usize, data: &[u8]) -> Result<(), Refusal> {
+        let task = self.tasks.get(slot);
+        let (Some(action), Some(nexus)) = (task.row.and_then(|row| Action::of(row.operation)), self.nexuses.get(task.nexus)) else {
+            return Err(Refusal::Conflict);
+        };
+        let list = PersistentReserveOut::parse(data).map_err(Refusal::Check)?;
+        let scope_and_type = task.cdb().get(2).copied().unwrap_or(0);
+        let mut announcements = Vec::new();
+        self.reservations.out(&nexus.identity, action, scope_and_type, &list, &mut announcements)?;
+        for announcement in announcements {
+            for nexus in self.nexuses.iter_mut().filter(|nexus| nexus.identity == announcement.identity) {
+                nexus.attentions.establish(announcement.asc);
+            }
+        }
+        Ok(())
+    }
+
+    /// REQUEST SENSE (SPC-6 6.39): the pending unit attention, which is told by this; else why the unit is not ready; else nothing to report.
+    fn request_sense(&mut self, slot: usize) -> Outcome {
+        let nexus = self.tasks.get(slot).nexus;
+        let pending = self.nexuses.get_mut(nexus).and_then(|nexus| nexus.attentions.take());
+        let sense = match pending {
+            Some(asc) => attention::sense(asc),
+            None => self.readiness(slot).unwrap_or(Sense::new(SenseKey::NO_SENSE, Asc::NONE)),
+        };
+        sense_data(sense, self.tasks.get(slot).cdb())
+    }
+
+    /// What TEST UNIT READY would say.
+    fn readiness(&self, slot: usize) -> Option<Sense> {
+        if self.overdue > 0 {
+            return Some(Sense::new(SenseKey::NOT_READY, Asc::NOT_READY));
+        }
+        let test_unit_ready = [0; 6];
+        let row = self.device.lookup(&test_unit_ready).ok()?;
+        let request = device::Request { cdb: &test_unit_ready, ..self.tasks.get(slot).request(row, self.nexus_of(slot)?) };
+        self.device.check(&request).err()?.sense
+    }
+
+    /// REPORT LUNS (SPC-6 6.33). There are no well known units here.
+    fn report_luns(&mut self, slot: usize) -> Outcome {
+        let task = self.tasks.get(slot);
+        let cdb = task.cdb();
+        let allocation = be32(cdb, 6).unwrap_or(0);
+        let well_known_only = match cdb.get(2) {
+            Some(0x00 | 0x02) => false,
+            Some(0x01) => true,
+            _ => return Outcome::check(Sense::invalid_cdb_field(2, Some(7))),
+        };
+        if allocation < REPORT_LUNS_LEAST {
+            return Outcome::check(Sense::invalid_cdb_field(6, Some(7)));
+        }
+        let mut response = Response::new(allocation);
+        response.zeros(8);
+        if !well_known_only {
+            let others = task.luns.iter().copied().filter(|&number| number != 0);
+            for lun in core::iter::once(0).chain(others).filter_map(Lun::from_number) {
+                response.bytes(&lun.0);
+            }
+        }
+        response.length32(0);
+        let nexus = task.nexus;
+        self.clear_attention(nexus, REPORTED_LUNS_CHANGED);
+        Outcome::inline(response.finish())
+    }
+}
+
+/// The answer for a logical unit number without a unit (SAM-5 4.7, incorrect logical unit numbers).
+pub(crate) fn absent(cdb: &[u8]) -> Outcome {
+    let sense = Sense::illegal(Asc::LOGICAL_UNIT_NOT_SUPPORTED);
+    match cdb.first() {
+        Some(0x12) => inquiry::absent(cdb),
+        Some(0x03) => sense_data(sense, cdb),
+        _ => Outcome::check(sense),
+    }
+}
+
+/// Sense data as parameter data of REQUEST SENSE, in the format that its DESC bit asks for.
+fn sense_data(sense: Sense, cdb: &[u8]) -> Outcome {
+    let descriptor = cdb.get(1).is_some_and(|byte| byte & 0x01 != 0);
+    let mut bytes = sense.encode(if descriptor { SenseFormat::Descriptor } else { SenseFormat::Fixed });
+    bytes.truncate(cdb.get(4).copied().map_or(0, usize::from));
+    Outcome::inline(bytes)
+}

@@ -1,0 +1,164 @@
+//! One command in a task set.
+
+use alloc::vec::Vec;
+
+use device::{Progress, Request, Step, StoreOp};
+use fault::{EventId, RuleId, Stage, Verdict};
+use scsi::{CommandRow, TaskAttribute};
+
+use crate::effect::{Abort, Command, NexusId, TaskRef, TaskTag};
+use crate::nexus::Nexus;
+
+/// Bytes of a CDB that a task keeps. No row of the command table is longer; what follows is never looked at.
+pub(crate) const CDB_LIMIT: usize = 32;
+
+/// Where a task goes on after a pause or a hang.
+#[derive(Debug)]
+pub(crate) enum Point {
+    /// The gates are passed, nothing is done yet.
+    Execute,
+    /// This step comes next.
+    Step(Step),
+}
+
+/// State of a task (SAM-5 8.3 knows dormant, enabled, blocked and ended; these tell what an enabled one waits for).
+#[derive(Debug)]
+pub(crate) enum State {
+    /// Not started: the attributes of older tasks say wait.
+    Dormant,
+    /// Started, and the unit is working on it within this very call.
+    Running,
+    /// A fault rule lets it wait.
+    Delayed { until: u64, verdict: Verdict, then: Point },
+    /// A fault rule lets it hang until it is aborted or the rule goes.
+    Hung { rule: RuleId, then: Point },
+    /// A fault rule had its connection cut; it waits for the end of its nexus.
+    Dropped,
+    /// Data-out are on their way.
+    Fetching { inline: bool, len: u32 },
+    /// Another task has the blocks (COMPARE AND WRITE).
+    Waiting { op: StoreOp },
+    /// The store works for it.
+    Storing,
+    /// The store works for it, but nobody waits for the result.
+    Aborting { why: Abort },
+}
+
+/// Bytes of the medium that a task uses, or waits for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Claim {
+    pub start: u64,
+    /// First byte behind.
+    pub end: u64,
+    /// Against everything (COMPARE AND WRITE) instead of against exclusive claims only.
+    pub exclusive: bool,
+    /// False while it waits.
+    pub held: bool,
+    /// Order of the claims: an older one is not overtaken.
+    pub ticket: u64,
+}
+
+impl Claim {
+    pub fn opposes(&self, other: &Claim) -> bool {
+        (self.exclusive || other.exclusive) && self.start < other.end && other.start < self.end
+    }
+}
+
+/// A task.
+#[derive(Debug)]
+pub(crate) struct Task {
+    pub nexus: NexusId,
+    pub tag: TaskTag,
+    pub generation: u32,
+    /// Order of arrival at the unit.
+    pub sequence: u64,
+    pub attribute: TaskAttribute,
+    cdb: [u8; CDB_LIMIT],
+    cdb_len: u8,
+    /// `None`: the unit does not know the command.
+    pub row: Option<&'static CommandRow>,
+    pub data_out: u32,
+    pub data_in: u32,
+    /// Stable key of the nexus, and the number of the command in it.
+    pub stable_key: u64,
+    pub ordinal: u64,
+    pub arrived: u64,
+    pub state: State,
+    pub progress: Option<Progress>,
+    pub claim: Option<Claim>,
+    /// Bytes of data-out that arrived.
+    pub fetched: u32,
+    /// Stages at which fault rules were asked already, one bit each: a command with several store operations passes each stage once.
+    decided: u8,
+    /// The last fault decision.
+    pub event: Option<EventId>,
+    /// Its abort took too long and was answered without it.
+    pub overdue: bool,
+    /// REPORT LUNS: the numbers to report.
+    pub luns: Vec<u64>,
+}
+
+impl Task {
+    pub fn new(command: &Command<'_>, row: Option<&'static CommandRow>, stable_key: u64, ordinal: u64, now: u64) -> Task {
+        let mut cdb = [0; CDB_LIMIT];
+        let length = command.cdb.len().min(CDB_LIMIT);
+        cdb[..length].copy_from_slice(&command.cdb[..length]);
+        Task {
+            nexus: command.nexus,
+            tag: command.tag,
+            generation: 0,
+            sequence: 0,
+            attribute: command.attribute,
+            cdb,
+            cdb_len: u8::try_from(length).unwrap_or(0),
+            row,
+            data_out: command.data_out,
+            data_in: command.data_in,
+            stable_key,
+            ordinal,
+            arrived: now,
+            state: State::Running,
+            progress: None,
+            claim: None,
+            fetched: 0,
+            decided: 0,
+            event: None,
+            overdue: false,
+            luns: Vec::new(),
+        }
+    }
+
+    pub fn cdb(&self) -> &[u8] {
+        &self.cdb[..usize::from(self.cdb_len)]
+    }
+
+    pub fn reference(&self, slot: usize) -> TaskRef {
+        TaskRef { slot: u32::try_from(slot).unwrap_or(u32::MAX), generation: self.generation, nexus: self.nexus, tag: self.tag }
+    }
+
+    pub fn request<'a>(&'a self, row: &'static CommandRow, nexus: &'a Nexus) -> Request<'a> {
+        Request { row, cdb: self.cdb(), data_out: self.data_out, data_in: self.data_in, nexus: self.nexus.0, port: &nexus.identity.port }
+    }
+
+    /// True the first time it is asked for a stage.
+    pub fn first_at(&mut self, stage: Stage) -> bool {
+        let bit = 1 << stage as u8;
+        let first = self.decided & bit == 0;
+        self.decided |= bit;
+        first
+    }
+}
+
+/// Bytes of the medium that an operation reads or changes. `None`: nothing that could tear another's work.
+pub(crate) fn span(op: &StoreOp) -> Option<(u64, u64)> {
+    let (offset, len) = match *op {
+        StoreOp::Read { offset, len } | StoreOp::Write { offset, len, .. } | StoreOp::Compare { offset, len, .. } => (offset, u64::from(len)),
+        StoreOp::CompareSame { offset, len, .. }
+        | StoreOp::Check { offset, len }
+        | StoreOp::WriteSame { offset, len, .. }
+        | StoreOp::Zero { offset, len, .. }
+        | StoreOp::Discard { offset, len } => (offset, len),
+        StoreOp::Flush { .. } | StoreOp::Prefetch { .. } | StoreOp::Extents { .. } => return None,
+    };
+    Some((offset, offset.saturating_add(len)))
+}

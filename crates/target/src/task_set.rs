@@ -1,0 +1,329 @@
+//! The tasks of one unit: which may start (SAM-5 8.6 to 8.9), and who uses which bytes of the medium.
+//!
+//! Invariants that make both questions cheap:
+//! - Tasks start in order of arrival, except HEAD OF QUEUE, which starts at once. So the oldest dormant task is the only one that could start next:
+//!   what stops it stops all behind it.
+//! - A claim on bytes is taken for one store operation; only COMPARE AND WRITE keeps its claim from its first operation to its end. While no such
+//!   command exists, claims are written down and never compared.
+
+use alloc::collections::VecDeque;
+
+use scsi::TaskAttribute;
+use slab::Slab;
+
+use crate::effect::TaskRef;
+use crate::task::{Claim, State, Task};
+
+/// Tasks a unit holds; the next one gets TASK SET FULL (or BUSY, when its nexus has none). 32 sessions with a window of 128 fill it; 1.5 MiB then.
+pub const TASK_LIMIT: usize = 4096;
+
+/// All tasks of a unit.
+#[derive(Debug, Default)]
+pub(crate) struct TaskSet {
+    tasks: Slab<Task>,
+    generation: u32,
+    sequence: u64,
+    ticket: u64,
+    /// Tasks that did not start, oldest first.
+    dormant: VecDeque<usize>,
+    /// Sequence numbers of the ORDERED tasks, oldest first.
+    ordered: VecDeque<u64>,
+    /// HEAD OF QUEUE tasks.
+    head_of_queue: usize,
+    /// Tasks that wait for bytes, in order of their tickets.
+    waiting: VecDeque<usize>,
+    /// Exclusive claims, held or waiting.
+    exclusive: usize,
+}
+
+impl TaskSet {
+    pub fn len(&self) -> usize {
+        self.tasks.len()
+    }
+
+    /// Adds a task in state `Running`.
+    pub fn insert(&mut self, mut task: Task) -> usize {
+        self.generation = self.generation.wrapping_add(1);
+        self.sequence += 1;
+        (task.generation, task.sequence) = (self.generation, self.sequence);
+        match task.attribute {
+            TaskAttribute::Ordered => self.ordered.push_back(task.sequence),
+            TaskAttribute::HeadOfQueue => self.head_of_queue += 1,
+            TaskAttribute::Simple | TaskAttribute::Aca => {}
+        }
+        self.tasks.insert(task)
+    }
+
+    /// The slot of a living task.
+    pub fn slot_of(&self, task: TaskRef) -> Option<usize> {
+        let slot = usize::try_from(task.slot).ok()?;
+        self.tasks.get(slot).filter(|held| held.generation == task.generation).map(|_| slot)
+    }
+
+    /// Is this very task still there?
+    pub fn contains(&self, slot: usize, generation: u32) -> bool {
+        self.tasks.get(slot).is_some_and(|task| task.generation == generation)
+    }
+
+    pub fn get(&self, slot: usize) -> &Task {
+        &self.tasks[slot]
+    }
+
+    pub fn get_mut(&mut self, slot: usize) -> &mut Task {
+        &mut self.tasks[slot]
+    }
+
+    /// Living tasks, in no order that means anything.
+    pub fn iter(&self) -> impl Iterator<Item = (usize, &Task)> {
+        self.tasks.iter()
+    }
+
+    /// Puts a state in place and takes the old one out.
+    pub fn set_state(&mut self, slot: usize, state: State) -> State {
+        core::mem::replace(&mut self.tasks[slot].state, state)
+    }
+
+    /// The task leaves.
+    pub fn remove(&mut self, slot: usize) -> Task {
+        self.release(slot);
+        let task = self.tasks.remove(slot);
+        match task.state {
+            State::Dormant => self.dormant.retain(|&other| other != slot),
+            State::Waiting { .. } => self.waiting.retain(|&other| other != slot),
+            _ => {}
+        }
+        match task.attribute {
+            TaskAttribute::Ordered => self.ordered.retain(|&other| other != task.sequence),
+            TaskAttribute::HeadOfQueue => self.head_of_queue -= 1,
+            TaskAttribute::Simple | TaskAttribute::Aca => {}
+        }
+        task
+    }
+
+    /// May the task that was just inserted start? If not, it becomes dormant.
+    #[inline]
+    pub fn admit(&mut self, slot: usize) -> bool {
+        if self.ordered.is_empty() && self.head_of_queue == 0 {
+            return true;
+        }
+        if self.tasks[slot].attribute == TaskAttribute::HeadOfQueue || (self.dormant.is_empty() && self.may_start(slot, 1)) {
+            return true;
+        }
+        self.tasks[slot].state = State::Dormant;
+        self.dormant.push_back(slot);
+        false
+    }
+
+    /// The next dormant task that may start now; it is not dormant any more.
+    pub fn next_startable(&mut self) -> Option<usize> {
+        let &slot = self.dormant.front()?;
+        if !self.may_start(slot, self.dormant.len()) {
+            return None;
+        }
+        self.dormant.pop_front();
+        self.tasks[slot].state = State::Running;
+        Some(slot)
+    }
+
+    /// May the oldest of `behind` tasks that did not start (itself one of them) start?
+    fn may_start(&self, slot: usize, behind: usize) -> bool {
+        let task = &self.tasks[slot];
+        if self.head_of_queue > 0 {
+            return false;
+        }
+        match task.attribute {
+            TaskAttribute::Ordered => self.tasks.len() == behind,
+            _ => self.ordered.front().is_none_or(|&oldest| oldest > task.sequence),
+        }
+    }
+
+    /// Claims `start .. end` for the task's next store operation. False: it has to wait, and is in the queue for it.
+    #[inline]
+    pub fn claim(&mut self, slot: usize, (start, end): (u64, u64), exclusive: bool) -> bool {
+        if self.tasks[slot].claim.is_some() {
+            return true;
+        }
+        self.ticket += 1;
+        let claim = Claim { start, end, exclusive, held: true, ticket: self.ticket };
+        self.exclusive += usize::from(exclusive);
+        let held = self.exclusive == 0 || !self.opposed(slot, &claim);
+        self.tasks[slot].claim = Some(Claim { held, ..claim });
+        if !held {
+            self.waiting.push_back(slot);
+        }
+        held
+    }
+
+    /// The store operation ended: a plain claim ends, an exclusive one stays until the command ends.
+    pub fn operation_ended(&mut self, slot: usize) {
+        if self.tasks[slot].claim.is_some_and(|claim| !claim.exclusive) {
+            self.tasks[slot].claim = None;
+        }
+    }
+
+    /// The task needs no bytes of the medium any more.
+    pub fn release(&mut self, slot: usize) {
+        if let Some(claim) = self.tasks[slot].claim.take() {
+            self.exclusive -= usize::from(claim.exclusive);
+        }
+    }
+
+    /// The next waiting task that gets its bytes now; its claim is held.
+    pub fn next_claimed(&mut self) -> Option<usize> {
+        let at = self.waiting.iter().position(|&slot| self.tasks[slot].claim.is_none_or(|claim| !self.opposed(slot, &claim)))?;
+        let slot = self.waiting.remove(at)?;
+        if let Some(claim) = &mut self.tasks[slot].claim {
+            claim.held = true;
+        }
+        Some(slot)
+    }
+
+    fn opposed(&self, slot: usize, claim: &Claim) -> bool {
+        self.tasks.iter().any(|(other, task)| {
+            other != slot && task.claim.is_some_and(|theirs| (theirs.held || theirs.ticket < claim.ticket) && theirs.opposes(claim))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::effect::{Command, NexusId, TaskTag};
+    use scsi::Lun;
+    use std::vec;
+    use std::vec::Vec;
+
+    fn add(set: &mut TaskSet, attribute: TaskAttribute) -> (usize, bool) {
+        let command = Command {
+            nexus: NexusId(1),
+            tag: TaskTag(1),
+            lun: Lun::default(),
+            cdb: &[0; 6],
+            attribute,
+            data_out: 0,
+            data_in: 0,
+            luns: &[],
+            unit_exists: true,
+        };
+        let slot = set.insert(Task::new(&command, None, 0, 0, 0));
+        (slot, set.admit(slot))
+    }
+
+    fn started(set: &mut TaskSet) -> Vec<usize> {
+        core::iter::from_fn(|| set.next_startable()).collect()
+    }
+
+    #[test]
+    fn simple_tasks_start_at_once() {
+        let mut set = TaskSet::default();
+        for _ in 0..10 {
+            assert!(add(&mut set, TaskAttribute::Simple).1);
+        }
+    }
+
+    #[test]
+    fn an_ordered_task_waits_for_the_older_and_stops_the_younger() {
+        let mut set = TaskSet::default();
+        let (first, _) = add(&mut set, TaskAttribute::Simple);
+        let (second, _) = add(&mut set, TaskAttribute::Simple);
+        let (ordered, starts) = add(&mut set, TaskAttribute::Ordered);
+        assert!(!starts);
+        let (third, starts) = add(&mut set, TaskAttribute::Simple);
+        assert!(!starts);
+        let (fourth, _) = add(&mut set, TaskAttribute::Simple);
+        let (last, _) = add(&mut set, TaskAttribute::Ordered);
+        set.remove(second);
+        assert_eq!(started(&mut set), vec![]);
+        set.remove(first);
+        assert_eq!(started(&mut set), [ordered]);
+        set.remove(ordered);
+        assert_eq!(started(&mut set), [third, fourth]);
+        set.remove(fourth);
+        assert_eq!(started(&mut set), vec![]);
+        set.remove(third);
+        assert_eq!(started(&mut set), [last]);
+    }
+
+    #[test]
+    fn head_of_queue_starts_at_once_and_holds_back_the_rest() {
+        let mut set = TaskSet::default();
+        let (running, _) = add(&mut set, TaskAttribute::Simple);
+        let (ordered, _) = add(&mut set, TaskAttribute::Ordered);
+        let (head, starts) = add(&mut set, TaskAttribute::HeadOfQueue);
+        assert!(starts);
+        set.remove(running);
+        assert_eq!(started(&mut set), vec![], "the ordered one waits for the head of queue");
+        let (simple, starts) = add(&mut set, TaskAttribute::Simple);
+        assert!(!starts);
+        set.remove(head);
+        assert_eq!(started(&mut set), [ordered]);
+        set.remove(ordered);
+        assert_eq!(started(&mut set), [simple]);
+    }
+
+    #[test]
+    fn an_aborted_ordered_task_lets_the_younger_go() {
+        let mut set = TaskSet::default();
+        add(&mut set, TaskAttribute::Simple);
+        let (ordered, _) = add(&mut set, TaskAttribute::Ordered);
+        let (simple, _) = add(&mut set, TaskAttribute::Simple);
+        set.remove(ordered);
+        assert_eq!(started(&mut set), [simple]);
+    }
+
+    #[test]
+    fn a_late_reference_finds_nothing() {
+        let mut set = TaskSet::default();
+        let (slot, _) = add(&mut set, TaskAttribute::Simple);
+        let reference = set.get(slot).reference(slot);
+        assert_eq!(set.slot_of(reference), Some(slot));
+        set.remove(slot);
+        assert_eq!(set.slot_of(reference), None);
+        let (again, _) = add(&mut set, TaskAttribute::Simple);
+        assert_eq!((again, set.slot_of(reference)), (slot, None));
+    }
+
+    fn wait(set: &mut TaskSet, slot: usize, span: (u64, u64), exclusive: bool) -> bool {
+        let held = set.claim(slot, span, exclusive);
+        if !held {
+            set.get_mut(slot).state = State::Waiting { op: device::StoreOp::Flush { offset: 0, len: 0 } };
+        }
+        held
+    }
+
+    #[test]
+    fn exclusive_claims_oppose_everything_on_their_bytes() {
+        let mut set = TaskSet::default();
+        let slots: Vec<usize> = (0..6).map(|_| add(&mut set, TaskAttribute::Simple).0).collect();
+        assert!(wait(&mut set, slots[0], (0, 100), false));
+        assert!(wait(&mut set, slots[1], (50, 150), false), "plain claims share");
+        assert!(!wait(&mut set, slots[2], (90, 95), true));
+        assert!(wait(&mut set, slots[3], (200, 300), true));
+        assert!(!wait(&mut set, slots[4], (94, 99), false), "an older waiting claim is not overtaken");
+        assert!(wait(&mut set, slots[5], (95, 96), false));
+        set.operation_ended(slots[0]);
+        assert_eq!(set.next_claimed(), None);
+        set.operation_ended(slots[1]);
+        assert_eq!(set.next_claimed(), Some(slots[2]));
+        set.operation_ended(slots[2]);
+        assert_eq!(set.next_claimed(), None, "it lasts to the end of the command");
+        set.release(slots[2]);
+        assert_eq!(set.next_claimed(), Some(slots[4]));
+        for slot in slots {
+            set.remove(slot);
+        }
+        assert_eq!((set.exclusive, set.waiting.len(), set.len()), (0, 0, 0));
+    }
+
+    #[test]
+    fn a_waiting_task_that_leaves_opposes_nobody() {
+        let mut set = TaskSet::default();
+        let slots: Vec<usize> = (0..3).map(|_| add(&mut set, TaskAttribute::Simple).0).collect();
+        assert!(wait(&mut set, slots[0], (0, 10), false));
+        assert!(!wait(&mut set, slots[1], (0, 10), true));
+        assert!(!wait(&mut set, slots[2], (0, 10), false));
+        set.remove(slots[1]);
+        assert_eq!(set.next_claimed(), Some(slots[2]));
+        assert_eq!(set.exclusive, 0);
+    }
+}

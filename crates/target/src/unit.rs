@@ -1,0 +1,601 @@
+//! The pure state of one logical unit: inputs, outputs, and the life of a command.
+//!
+//! A command passes: the task set (may it start?), the gates, the device's steps, and the six places where a fault rule may stop it. Every input ends with
+//! [`settle`](Unit::settle): what the input set free starts there, so nothing in here calls itself.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+use device::{Device, Step, StoreOp, StoreResult};
+use fault::{Action, RuleId, Rules, Stage, Subject, Verdict};
+use scsi::command::Operation;
+use scsi::{Asc, CommandRow, Outcome, Sense, Status, TaskAttribute};
+
+use crate::attention::{self, Attentions};
+use crate::counters::{Counters, Ended};
+use crate::effect::{Abort, Command, Effect, Function, NexusId, NexusIdentity, TaskRef};
+use crate::flight::{Ending, FlightRecord, FlightRecorder};
+use crate::management::Pending;
+use crate::nexus::{Nexus, Nexuses};
+use crate::reservation::Reservations;
+use crate::task::{Point, State, Task, span};
+use crate::task_set::{TASK_LIMIT, TaskSet};
+
+/// INVALID MESSAGE ERROR: the ACA attribute without an auto contingent allegiance.
+const INVALID_MESSAGE: Asc = Asc(0x4900);
+
+/// The pure state of one logical unit.
+#[derive(Debug)]
+pub struct Unit {
+    pub(crate) device: Device,
+    pub(crate) faults: Rules,
+    pub(crate) tasks: TaskSet,
+    pub(crate) nexuses: Nexuses,
+    pub(crate) reservations: Reservations,
+    /// Task management functions that wait for the end of tasks.
+    pub(crate) pending: Vec<Pending>,
+    pub(crate) effects: VecDeque<Effect>,
+    counters: Counters,
+    flight: FlightRecorder,
+    /// Tasks whose abort was answered for before they ended: until they do, the medium is NOT READY.
+    pub(crate) overdue: usize,
+    /// Earliest time at which something is due; may be too early, never too late.
+    next_timeout: Option<u64>,
+    /// Time of the last input.
+    pub(crate) clock: u64,
+}
+
+impl Unit {
+    /// A unit without nexuses. `seed` is for fault rules that bring none of their own.
+    pub fn new(device: Device, seed: u64) -> Unit {
+        Unit {
+            device,
+            faults: Rules::new(seed),
+            tasks: TaskSet::default(),
+            nexuses: Nexuses::default(),
+            reservations: Reservations::new(),
+            pending: Vec::new(),
+            effects: VecDeque::new(),
+            counters: Counters::default(),
+            flight: FlightRecorder::new(),
+            overdue: 0,
+            next_timeout: None,
+            clock: 0,
+        }
+    }
+
+    // --- inputs ---
+
+    /// A session logged in. It hears POWER ON, RESET, OR BUS DEVICE RESET OCCURRED once; registrations under its name are its own.
+    pub fn attach(&mut self, nexus: NexusId, identity: NexusIdentity) {
+        if self.nexuses.attach(nexus, identity) {
+            self.counters.attach(nexus);
+            self.attention_one(nexus, Asc::POWER_ON_OR_RESET);
+        }
+    }
+
+    /// A session is gone: its tasks end without answer (those with a store operation when that ends), its functions are not answered, its reservation
+    /// by RESERVE(6) and its prevention of removal end. Its registrations stay.
+    pub fn detach(&mut self, nexus: NexusId) {
+        if !self.nexuses.detach(nexus) {
+            return;
+        }
+        self.pending.retain(|pending| pending.nexus != nexus);
+        for slot in self.slots(|task| task.nexus == nexus) {
+            self.abort(slot, Abort::NexusLost);
+        }
+        self.reservations.release(nexus);
+        self.device.nexus_lost(nexus.0);
+        self.counters.detach(nexus);
+        self.settle();
+    }
+
+    /// A command, in CmdSN order of its nexus. `now` is monotonic time in nanoseconds, here and everywhere.
+    pub fn handle_command(&mut self, command: Command<'_>, now: u64) {
+        self.clock = now;
+        let Some(nexus) = self.nexuses.get(command.nexus) else {
+            let task = TaskRef { slot: u32::MAX, generation: 0, nexus: command.nexus, tag: command.tag };
+            return self.effects.push_back(Effect::Aborted { task, why: Abort::NexusLost });
+        };
+        let (stable_key, busy) = (nexus.stable_key, nexus.tasks > 0);
+        if !command.unit_exists {
+            return self.answer_absent(&command, stable_key);
+        }
+        let ordinal = self.nexuses.next_ordinal(command.nexus);
+        self.counters.submitted(command.nexus, command.data_in, command.data_out);
+        let full = self.tasks.len() >= TASK_LIMIT;
+        let slot = self.insert(&command, stable_key, ordinal, full);
+        if full {
+            let status = if busy { Status::TASK_SET_FULL } else { Status::BUSY };
+            self.respond(slot, Outcome::status(status));
+        } else if command.attribute == TaskAttribute::Aca {
+            self.respond(slot, Outcome::check(Sense::illegal(INVALID_MESSAGE)));
+        } else if self.tasks.admit(slot) {
+            self.start(slot);
+        }
+        self.settle();
+    }
+
+    /// The bytes that [`Effect::Fetch`] asked for are there; `data` holds them when it said `inline`. A late answer is ignored.
+    pub fn handle_fetched(&mut self, task: TaskRef, data: &[u8], now: u64) {
+        self.clock = now;
+        let Some(slot) = self.tasks.slot_of(task) else { return };
+        let State::Fetching { inline, len } = self.tasks.get(slot).state else { return };
+        self.tasks.set_state(slot, State::Running);
+        self.tasks.get_mut(slot).fetched = len;
+        if let Err(outcome) = self.look_again(slot) {
+            self.conclude(slot, outcome);
+        } else {
+            let data = if inline { data } else { &[] };
+            let step = match self.tasks.get_mut(slot).progress.as_mut() {
+                Some(progress) => self.device.fetched(progress, data),
+                None => self.persistent_reserve_out(slot, data),
+            };
+            self.publish_notices();
+            self.advance(slot, step);
+        }
+        self.settle();
+    }
+
+    /// A store operation ended. A late answer is ignored.
+    pub fn handle_stored(&mut self, task: TaskRef, result: StoreResult, now: u64) {
+        self.clock = now;
+        let Some(slot) = self.tasks.slot_of(task) else { return };
+        match self.tasks.get(slot).state {
+            State::Storing => {
+                self.tasks.set_state(slot, State::Running);
+                self.tasks.operation_ended(slot);
+                if let Some(progress) = self.tasks.get_mut(slot).progress.as_mut() {
+                    let step = self.device.stored(progress, result);
+                    self.publish_notices();
+                    self.advance(slot, step);
+                }
+            }
+            State::Aborting { why } => {
+                // Failures are looked at even now: a flush that failed is remembered. Successes are not, so that the command changes nothing any more.
+                if let (Err(_), Some(progress)) = (&result, self.tasks.get_mut(slot).progress.as_mut()) {
+                    self.device.stored(progress, result);
+                }
+                self.end_aborted(slot, why);
+            }
+            _ => return,
+        }
+        self.settle();
+    }
+
+    /// A task management function.
+    pub fn handle_function(&mut self, function: Function, now: u64) {
+        self.clock = now;
+        self.manage(function);
+        self.settle();
+    }
+
+    /// Time has come.
+    pub fn handle_timeout(&mut self, now: u64) {
+        self.clock = now;
+        let mut due = self.slots(|task| matches!(task.state, State::Delayed { until, .. } if until <= now));
+        due.sort_by_key(|&slot| match self.tasks.get(slot).state {
+            State::Delayed { until, .. } => until,
+            _ => 0,
+        });
+        for slot in due {
+            if let State::Delayed { verdict, then, .. } = self.tasks.set_state(slot, State::Running) {
+                self.act(slot, &verdict, then);
+            }
+        }
+        self.give_up(now);
+        self.next_timeout = None;
+        let delays = self.tasks.iter().filter_map(|(_, task)| match task.state {
+            State::Delayed { until, .. } => Some(until),
+            _ => None,
+        });
+        let deadlines = self.pending.iter().map(|pending| pending.deadline);
+        self.next_timeout = delays.chain(deadlines).min();
+        self.settle();
+    }
+
+    // --- outputs ---
+
+    /// The next thing to do, in order.
+    pub fn poll_effect(&mut self) -> Option<Effect> {
+        self.effects.pop_front()
+    }
+
+    /// When to call [`handle_timeout`](Unit::handle_timeout) at the latest; `None`: nothing is due.
+    pub fn poll_timeout(&self) -> Option<u64> {
+        self.next_timeout
+    }
+
+    // --- administration ---
+
+    /// The device server.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// The device server, to be changed. Call [`publish_notices`](Unit::publish_notices) afterwards.
+    pub fn device_mut(&mut self) -> &mut Device {
+        &mut self.device
+    }
+
+    /// Turns what the device has to tell into unit attentions.
+    pub fn publish_notices(&mut self) {
+        while let Some(notice) = self.device.poll_notice() {
+            self.attention_all(notice.asc, notice.except.map(NexusId));
+        }
+    }
+
+    /// Fault rules.
+    pub fn faults(&self) -> &Rules {
+        &self.faults
+    }
+
+    /// Fault rules, to be changed. Call [`release_hung`](Unit::release_hung) after a delete.
+    pub fn faults_mut(&mut self) -> &mut Rules {
+        &mut self.faults
+    }
+
+    /// Lets the tasks go on that hang by this rule, or by any: from where they hung, through the gates that may have closed meanwhile.
+    pub fn release_hung(&mut self, rule: Option<RuleId>, now: u64) {
+        self.clock = now;
+        let hung = |task: &Task| matches!(&task.state, State::Hung { rule: by, .. } if rule.is_none_or(|rule| rule == *by));
+        for slot in self.slots(hung) {
+            if let State::Hung { then, .. } = self.tasks.set_state(slot, State::Running) {
+                self.resume(slot, then);
+            }
+        }
+        self.settle();
+    }
+
+    /// A unit attention for every attached nexus but one.
+    pub fn attention_all(&mut self, asc: Asc, except: Option<NexusId>) {
+        for nexus in self.nexuses.iter_mut().filter(|nexus| Some(nexus.id) != except) {
+            nexus.attentions.establish(asc);
+        }
+    }
+
+    /// Forgets a unit attention of one nexus: REPORT LUNS through another unit has told what REPORTED LUNS DATA HAS CHANGED announces.
+    pub fn clear_attention(&mut self, nexus: NexusId, asc: Asc) {
+        if let Some(nexus) = self.nexuses.get_mut(nexus) {
+            nexus.attentions.clear(asc);
+        }
+    }
+
+    /// The administrator's reset: as LOGICAL UNIT RESET, and a remembered flush failure is forgotten.
+    pub fn reset(&mut self, now: u64) {
+        self.clock = now;
+        self.device.forget_flush_failure();
+        self.reset_unit(None);
+        self.settle();
+    }
+
+    /// Commands that have not ended, those being aborted among them.
+    pub fn active_tasks(&self) -> usize {
+        self.tasks.len()
+    }
+
+    /// What was counted.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// The last commands that ended, oldest first.
+    pub fn recent(&self) -> impl Iterator<Item = &FlightRecord> {
+        self.flight.recent()
+    }
+
+    /// Reservations and registrations.
+    pub fn reservations(&self) -> &Reservations {
+        &self.reservations
+    }
+
+    // --- the life of a command ---
+
+    /// Makes a task. `transient`: it is answered within this call and takes no part in the order of the others.
+    fn insert(&mut self, command: &Command<'_>, stable_key: u64, ordinal: u64, transient: bool) -> usize {
+        let row = self.device.lookup(command.cdb).ok();
+        let mut task = Task::new(command, row, stable_key, ordinal, self.clock);
+        if transient || command.attribute == TaskAttribute::Aca {
+            task.attribute = TaskAttribute::Simple;
+        }
+        if row.is_some_and(|row| row.operation == Operation::ReportLuns) {
+            task.luns = command.luns.to_vec();
+        }
+        if let Some(nexus) = self.nexuses.get_mut(command.nexus) {
+            nexus.tasks += 1;
+        }
+        self.tasks.insert(task)
+    }
+
+    /// Starts what may start by now. Called at the end of every input.
+    pub(crate) fn settle(&mut self) {
+        loop {
+            if let Some(slot) = self.tasks.next_claimed() {
+                if let State::Waiting { op } = self.tasks.set_state(slot, State::Running) {
+                    self.submit(slot, op);
+                }
+            } else if let Some(slot) = self.tasks.next_startable() {
+                self.start(slot);
+            } else {
+                return;
+            }
+        }
+    }
+
+    /// The task becomes enabled.
+    fn start(&mut self, slot: usize) {
+        if let Err(outcome) = self.pass_gates(slot) {
+            self.respond(slot, outcome);
+        } else if let Some(verdict) = self.decide(slot, Stage::Arrival) {
+            self.strike(slot, verdict, Point::Execute);
+        } else {
+            self.execute(slot);
+        }
+    }
+
+    /// SAM's order: is there such a command, unit attention, reservation, then the device's own checks.
+    fn pass_gates(&mut self, slot: usize) -> Result<(), Outcome> {
+        let task = self.tasks.get(slot);
+        let Some(row) = task.row else {
+            // The reason is not kept; it is the same as at arrival.
+            return Err(self.device.lookup(task.cdb()).map_or_else(|outcome| outcome, |_| Outcome::status(Status::BUSY)));
+        };
+        if let Some(nexus) = self.nexuses.get_mut(task.nexus)
+            && !nexus.attentions.is_empty()
+            && let Some(asc) = report_attention(&mut nexus.attentions, row)
+        {
+            return Err(Outcome::check(attention::sense(asc)));
+        }
+        self.look_again(slot)
+    }
+
+    /// The gates that may close while a task runs: reservation, an abort that does not end, and the device's own checks.
+    fn look_again(&self, slot: usize) -> Result<(), Outcome> {
+        let task = self.tasks.get(slot);
+        let (Some(row), Some(nexus)) = (task.row, self.nexuses.get(task.nexus)) else { return Ok(()) };
+        if !self.reservations.is_idle() && self.reservations.conflict(row, task.cdb(), task.nexus, &nexus.identity) {
+            return Err(Outcome::status(Status::RESERVATION_CONFLICT));
+        }
+        if self.overdue > 0 && row.needs_medium {
+            return Err(Outcome::check(Sense::new(scsi::SenseKey::NOT_READY, Asc::NOT_READY)));
+        }
+        self.device.check(&task.request(row, nexus))
+    }
+
+    /// All gates are passed.
+    fn execute(&mut self, slot: usize) {
+        let step = match self.primary_command(slot) {
+            Some(step) => step,
+            None => self.begin(slot),
+        };
+        self.publish_notices();
+        self.advance(slot, step);
+    }
+
+    fn begin(&mut self, slot: usize) -> Step {
+        let task = self.tasks.get(slot);
+        let (Some(row), Some(nexus)) = (task.row, self.nexuses.get(task.nexus)) else {
+            return Step::Finish(Outcome::check(Sense::illegal(Asc::INVALID_OPERATION_CODE)));
+        };
+        let (progress, step) = self.device.begin(&task.request(row, nexus));
+        self.tasks.get_mut(slot).progress = Some(progress);
+        step
+    }
+
+    /// The device says what comes next; fault rules may say otherwise.
+    fn advance(&mut self, slot: usize, step: Step) {
+        let stage = match step {
+            Step::Fetch { .. } => Stage::Transfer,
+            Step::Store(_) => Stage::Store,
+            Step::Finish(_) => {
+                self.tasks.release(slot);
+                Stage::Reply
+            }
+        };
+        match self.decide(slot, stage) {
+            Some(verdict) => self.strike(slot, verdict, Point::Step(step)),
+            None => self.take(slot, step),
+        }
+    }
+
+    fn take(&mut self, slot: usize, step: Step) {
+        match step {
+            Step::Fetch { len, inline } => {
+                self.tasks.set_state(slot, State::Fetching { inline, len });
+                let task = self.tasks.get(slot).reference(slot);
+                self.effects.push_back(Effect::Fetch { task, len, inline });
+            }
+            Step::Store(op) => {
+                let exclusive = self.tasks.get(slot).row.is_some_and(|row| row.operation == Operation::CompareAndWrite);
+                match span(&op) {
+                    Some(span) if !self.tasks.claim(slot, span, exclusive) => {
+                        self.tasks.set_state(slot, State::Waiting { op });
+                    }
+                    _ => self.submit(slot, op),
+                }
+            }
+            Step::Finish(outcome) => self.respond(slot, outcome),
+        }
+    }
+
+    /// The store gets to work.
+    fn submit(&mut self, slot: usize, op: StoreOp) {
+        self.tasks.set_state(slot, State::Storing);
+        let task = self.tasks.get(slot).reference(slot);
+        self.effects.push_back(Effect::Store { task, op });
+    }
+
+    // --- faults ---
+
+    #[inline]
+    fn decide(&mut self, slot: usize, stage: Stage) -> Option<Verdict> {
+        if self.faults.is_empty() { None } else { self.ask_rules(slot, stage) }
+    }
+
+    #[cold]
+    fn ask_rules(&mut self, slot: usize, stage: Stage) -> Option<Verdict> {
+        let task = self.tasks.get_mut(slot);
+        let row = task.row.filter(|_| task.first_at(stage))?;
+        let range = self.device.range(row, task.cdb());
+        let subject = Subject { nexus: task.stable_key, ordinal: task.ordinal, row, cdb: task.cdb(), range };
+        let verdict = self.faults.decide(stage, &subject, self.clock)?;
+        task.event = Some(verdict.event);
+        Some(verdict)
+    }
+
+    /// A rule fired: wait as it says, then do as it says.
+    fn strike(&mut self, slot: usize, verdict: Verdict, then: Point) {
+        if verdict.pause_ms == 0 {
+            return self.act(slot, &verdict, then);
+        }
+        let until = self.clock.saturating_add(verdict.pause_ms.saturating_mul(1_000_000));
+        self.tasks.set_state(slot, State::Delayed { until, verdict, then });
+        self.wake_at(until);
+    }
+
+    fn act(&mut self, slot: usize, verdict: &Verdict, then: Point) {
+        match verdict.action {
+            Action::CheckCondition(sense) => self.conclude(slot, Outcome::check(sense)),
+            Action::Status(status) => self.conclude(slot, Outcome::status(status)),
+            Action::Hang => {
+                self.tasks.set_state(slot, State::Hung { rule: verdict.rule, then });
+            }
+            Action::DropConnection => {
+                self.tasks.set_state(slot, State::Dropped);
+                let nexus = self.tasks.get(slot).nexus;
+                self.effects.push_back(Effect::Drop { nexus });
+            }
+        }
+    }
+
+    /// Goes on where a hang had stopped the task.
+    fn resume(&mut self, slot: usize, then: Point) {
+        if let Point::Step(Step::Finish(outcome)) = then {
+            return self.respond(slot, outcome);
+        }
+        if let Err(outcome) = self.look_again(slot) {
+            return self.conclude(slot, outcome);
+        }
+        match then {
+            Point::Execute => self.execute(slot),
+            Point::Step(step) => self.take(slot, step),
+        }
+    }
+
+    pub(crate) fn wake_at(&mut self, time: u64) {
+        self.next_timeout = Some(self.next_timeout.map_or(time, |next| next.min(time)));
+    }
+
+    // --- ends ---
+
+    /// An end that the device did not decide: what was transferred so far was consumed.
+    fn conclude(&mut self, slot: usize, mut outcome: Outcome) {
+        outcome.data_out = self.tasks.get(slot).fetched;
+        self.respond(slot, outcome);
+    }
+
+    /// The command ends with an outcome.
+    pub(crate) fn respond(&mut self, slot: usize, outcome: Outcome) {
+        let task = self.leave(slot);
+        self.counters.ended(Ended {
+            nexus: task.nexus,
+            operation: task.row.map(|row| row.operation),
+            status: outcome.status,
+            expected: (task.data_in, task.data_out),
+            moved: (outcome.data_in.len().min(task.data_in), outcome.data_out.min(task.data_out)),
+            nanoseconds: self.clock.saturating_sub(task.arrived),
+        });
+        let sense = outcome.sense.map(|sense| (sense.key, sense.asc));
+        self.record(&task, Ending::Status(outcome.status), sense);
+        self.effects.push_back(Effect::Respond { task: task.reference(slot), outcome });
+        self.task_ended(slot, task.generation);
+    }
+
+    /// Ends a task without outcome, at once or when its store operation ends.
+    pub(crate) fn abort(&mut self, slot: usize, why: Abort) {
+        match &mut self.tasks.get_mut(slot).state {
+            // The first abort decides who hears what, but nobody speaks to a nexus that is gone.
+            State::Aborting { why: first } if why == Abort::NexusLost => *first = why,
+            State::Aborting { .. } => {}
+            state @ State::Storing => *state = State::Aborting { why },
+            _ => self.end_aborted(slot, why),
+        }
+    }
+
+    fn end_aborted(&mut self, slot: usize, why: Abort) {
+        let task = self.leave(slot);
+        self.counters.aborted(task.nexus);
+        self.record(&task, Ending::Aborted, None);
+        self.effects.push_back(Effect::Aborted { task: task.reference(slot), why });
+        self.task_ended(slot, task.generation);
+    }
+
+    fn leave(&mut self, slot: usize) -> Task {
+        let task = self.tasks.remove(slot);
+        self.overdue -= usize::from(task.overdue);
+        if let Some(nexus) = self.nexuses.get_mut(task.nexus) {
+            nexus.tasks -= 1;
+        }
+        task
+    }
+
+    fn record(&mut self, task: &Task, ending: Ending, sense: Option<(scsi::SenseKey, Asc)>) {
+        let range = task.row.and_then(|row| row.range(task.cdb()));
+        self.flight.record(FlightRecord {
+            number: 0,
+            nexus: task.nexus,
+            tag: task.tag,
+            opcode: task.cdb().first().copied().unwrap_or(0),
+            name: task.row.map(|row| row.name),
+            lba: range.map(|range| range.start.0),
+            blocks: range.map_or(0, |range| range.count.0),
+            ending,
+            sense,
+            arrived: task.arrived,
+            ended: self.clock,
+            event: task.event,
+        });
+    }
+
+    // --- shared ---
+
+    /// Slots of the tasks that `wanted` picks, in order of arrival.
+    pub(crate) fn slots(&self, wanted: impl Fn(&Task) -> bool) -> Vec<usize> {
+        let mut slots: Vec<(u64, usize)> = self.tasks.iter().filter(|(_, task)| wanted(task)).map(|(slot, task)| (task.sequence, slot)).collect();
+        slots.sort_unstable();
+        slots.into_iter().map(|(_, slot)| slot).collect()
+    }
+
+    pub(crate) fn attention_one(&mut self, nexus: NexusId, asc: Asc) {
+        if let Some(nexus) = self.nexuses.get_mut(nexus) {
+            nexus.attentions.establish(asc);
+        }
+    }
+
+    pub(crate) fn nexus_of(&self, slot: usize) -> Option<&Nexus> {
+        self.nexuses.get(self.tasks.get(slot).nexus)
+    }
+
+    /// There is no unit at the command's LUN; LUN 0 answers for it, outside its task set.
+    fn answer_absent(&mut self, command: &Command<'_>, stable_key: u64) {
+        let slot = self.insert(command, stable_key, 0, true);
+        let outcome = crate::primary::absent(command.cdb);
+        let task = self.leave(slot);
+        self.effects.push_back(Effect::Respond { task: task.reference(slot), outcome });
+    }
+}
+
+/// The unit attention that stops this command, taken out; `None` when it may pass.
+fn report_attention(attentions: &mut Attentions, row: &CommandRow) -> Option<Asc> {
+    match row.unit_attention {
+        scsi::command::UnitAttentionClass::Report => attentions.take(),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+#[path = "random_tests.rs"]
+mod random;
+#[cfg(test)]
+#[path = "unit_tests.rs"]
+mod tests;
