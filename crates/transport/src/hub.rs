@@ -102,6 +102,11 @@ impl Hub {
     pub fn publish(&self, model: Model) {
         self.model.store(Arc::new(model));
         self.edition.fetch_add(1, Ordering::Release);
+        self.wake_all();
+    }
+
+    /// Wakes all reactors, so that they see a stop flag.
+    pub fn wake_all(&self) {
         for mailbox in &self.mailboxes {
             mailbox.wake();
         }
@@ -272,9 +277,15 @@ impl Hub {
         registry.admit(summary, visit, counters, again, &model, &self.limits)
     }
 
-    /// Forgets a session. The units it was attached to; the reactor detaches it from them.
-    pub(crate) fn forget(&self, nexus: NexusId) -> Vec<Arc<UnitCell>> {
-        self.registry().remove(nexus)
+    /// A session is ending: the units it was attached to; the reactor detaches it from them. It is no longer shown, but its initiator port cannot log in
+    /// before [`Hub::forget`].
+    pub(crate) fn detach(&self, nexus: NexusId) -> Vec<Arc<UnitCell>> {
+        self.registry().detach(nexus)
+    }
+
+    /// Nothing of the session can reach a store any more.
+    pub(crate) fn forget(&self, nexus: NexusId) {
+        self.registry().remove(nexus);
     }
 
     fn registry(&self) -> MutexGuard<'_, Registry> {

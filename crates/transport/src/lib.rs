@@ -4,5 +4,10 @@
 
 pub mod digest;
 pub mod directory;
+pub mod hub;
+pub mod iscsi_tcp;
 pub mod limits;
+mod medium;
 pub mod model;
+mod payload;
+pub mod session;

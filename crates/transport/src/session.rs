@@ -96,6 +96,8 @@ pub(crate) struct Session {
     local: SocketAddr,
     counters: Arc<SessionCounters>,
     units: Vec<Arc<UnitCell>>,
+    /// Its connection is closing.
+    ending: bool,
 }
 
 pub(crate) struct Registry {
@@ -125,15 +127,23 @@ impl Registry {
     }
 
     pub fn views(&self) -> Vec<SessionView> {
-        self.sessions.values().map(Session::view).collect()
+        self.sessions.values().filter(|session| !session.ending).map(Session::view).collect()
     }
 
     pub fn of_target(&self, tid: i32) -> impl Iterator<Item = &Session> {
-        self.sessions.values().filter(move |session| session.tid == Some(tid))
+        self.sessions.values().filter(move |session| session.tid == Some(tid) && !session.ending)
     }
 
     /// Decides on a login; see [`Admission`]. `again`: the older session this login waited for has ended.
-    pub fn admit(&mut self, summary: &LoginSummary, visit: Visit, counters: &Arc<SessionCounters>, again: bool, model: &Model, limits: &Limits) -> Admission {
+    pub fn admit(
+        &mut self,
+        summary: &LoginSummary,
+        visit: Visit,
+        counters: &Arc<SessionCounters>,
+        again: bool,
+        model: &Model,
+        limits: &Limits,
+    ) -> Admission {
         let tid = summary.target.as_ref().map(|(tid, _)| *tid);
         let older = self.sessions.values().find(|session| session.is_of(summary, tid));
         if let Some(older) = older {
@@ -182,6 +192,7 @@ impl Registry {
             local: visit.local,
             counters: counters.clone(),
             units,
+            ending: false,
         };
         self.sessions.insert(sid, session);
         Admission::Accepted { tsih: sid, nexus }
@@ -199,14 +210,23 @@ impl Registry {
         None
     }
 
-    /// Forgets a session; the units it was attached to.
-    pub fn remove(&mut self, nexus: NexusId) -> Vec<Arc<UnitCell>> {
-        let sid = self.sessions.values().find(|session| session.nexus == nexus).map(|session| session.sid);
-        sid.and_then(|sid| self.sessions.remove(&sid)).map(|session| session.units).unwrap_or_default()
+    /// Marks a session as ending; the units it was attached to.
+    pub fn detach(&mut self, nexus: NexusId) -> Vec<Arc<UnitCell>> {
+        let session = self.sessions.values_mut().find(|session| session.nexus == nexus);
+        session
+            .map(|session| {
+                session.ending = true;
+                std::mem::take(&mut session.units)
+            })
+            .unwrap_or_default()
+    }
+
+    pub fn remove(&mut self, nexus: NexusId) {
+        self.sessions.retain(|_, session| session.nexus != nexus);
     }
 
     pub fn attach_unit(&mut self, tid: i32, cell: &Arc<UnitCell>) {
-        for session in self.sessions.values_mut().filter(|session| session.tid == Some(tid)) {
+        for session in self.sessions.values_mut().filter(|session| session.tid == Some(tid) && !session.ending) {
             if !session.units.iter().any(|unit| Arc::ptr_eq(unit, cell)) {
                 cell.lock().attach(session.nexus, session.identity.clone());
                 session.units.push(cell.clone());

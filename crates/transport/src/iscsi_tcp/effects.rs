@@ -1,0 +1,341 @@
+//! Carries out what units want: data, store operations, answers.
+
+use std::sync::Arc;
+
+use device::{StoreFault, StoreOp, StoreResult};
+use iscsi::{CommandEvent, Reply, ReplyData};
+use reactor::{Back, Buffer, Driver, Pool};
+use scsi::{Asc, DataIn, Outcome, Sense, Status};
+use target::{Abort, Command, Effect, NexusId, TaskRef, TaskTag};
+
+use super::receive::carry;
+use super::send::release;
+use super::{Kind, Server, token};
+use crate::hub::{LinkKey, Message, reactor_of};
+use crate::limits::INLINE_BYTES;
+use crate::medium::{Job, Progress};
+use crate::model::UnitCell;
+use crate::payload::Payload;
+
+/// A task that waits for a buffer.
+pub(super) struct Parked {
+    link: LinkKey,
+    cell: Arc<UnitCell>,
+    task: TaskRef,
+    need: Need,
+}
+
+enum Need {
+    Fetch { len: u32, inline: bool },
+    Store { op: StoreOp, len: usize },
+}
+
+impl Need {
+    fn len(&self) -> usize {
+        match self {
+            Need::Fetch { len, .. } => usize::try_from(*len).unwrap_or(usize::MAX),
+            Need::Store { len, .. } => *len,
+        }
+    }
+}
+
+impl<D: Driver> Server<D> {
+    /// Carries out effects, serves those who wait, and hears the cores, until nothing is left that can go on now.
+    pub(super) fn settle(&mut self) {
+        self.resume_jobs();
+        loop {
+            if let Some((cell, effect)) = self.work.queue.pop_front() {
+                self.execute(cell, effect);
+            } else if let Some(slot) = self.stirred.pop_front() {
+                self.pump(slot);
+            } else if !self.unpark() {
+                break;
+            }
+        }
+    }
+
+    /// A command of a connection goes to its unit; one for no unit goes to LUN 0, which answers for it.
+    pub(super) fn command(&mut self, slot: usize, event: &CommandEvent) {
+        let Some(link) = self.links.get_mut(slot) else { return };
+        self.counters.commands += 1;
+        let units = link.target.as_ref().map(|entry| &entry.units);
+        let unit = units.and_then(|units| units.get(&event.lun.number()?));
+        let unit_exists = unit.is_some();
+        let cell = unit.or_else(|| units.and_then(|units| units.get(&0))).cloned();
+        link.task_or_new(event.tag);
+        let (Some(cell), Some(nexus)) = (cell, link.nexus) else {
+            return self.answer(slot, event.tag, Outcome::check(Sense::illegal(Asc::LOGICAL_UNIT_NOT_SUPPORTED)), None);
+        };
+        let Some(task) = link.task(event.tag) else { return };
+        task.cell = Some(cell.clone());
+        let command = Command {
+            nexus,
+            tag: TaskTag(event.tag),
+            lun: event.lun,
+            cdb: event.cdb.as_bytes(),
+            attribute: event.attribute,
+            data_out: event.data_out,
+            data_in: event.data_in,
+            luns: &link.luns,
+            unit_exists,
+        };
+        self.work.visit(&cell, |unit, now| unit.handle_command(command, now));
+    }
+
+    /// The data of a fetch are there.
+    pub(super) fn data_ready(&mut self, slot: usize, tag: u32) {
+        let Some(task) = self.links.get_mut(slot).and_then(|link| link.task(tag)) else { return };
+        let (Some(cell), Some(reference)) = (task.cell.clone(), task.reference) else { return };
+        let len = task.inline.take().unwrap_or(0) as usize;
+        let payload = std::mem::take(&mut task.payload);
+        let data = payload.bytes();
+        self.work.visit(&cell, |unit, now| unit.handle_fetched(reference, &data[..len.min(data.len())], now));
+        if let Some(task) = self.links.get_mut(slot).and_then(|link| link.task(tag)) {
+            task.payload = payload;
+        }
+    }
+
+    fn execute(&mut self, cell: Arc<UnitCell>, effect: Effect) {
+        let nexus = nexus_of(&effect);
+        if reactor_of(nexus) != self.index {
+            return self.outbox.push_back((reactor_of(nexus), Message::Effect { cell, effect }));
+        }
+        let slot = self.nexuses.get(&nexus.0).copied();
+        match (effect, slot) {
+            (Effect::Fetch { task, len, inline }, Some(_)) => self.fetch(&cell, task, len, inline),
+            (Effect::Store { task, op }, Some(slot)) => self.store(slot, cell, task, op),
+            // The nexus is gone, but the unit waits for the end of every operation it asked for.
+            (Effect::Store { task, .. }, None) => self.work.visit(&cell, |unit, now| unit.handle_stored(task, Err(StoreFault::Gone), now)),
+            (Effect::Respond { task, outcome }, Some(slot)) => self.answer(slot, task.tag.0, outcome, Some(&cell)),
+            (Effect::Aborted { task, why }, Some(slot)) => self.aborted(slot, task.tag.0, why, &cell),
+            (Effect::FunctionDone { tag, response, .. }, Some(slot)) => self.function_done(slot, tag.0, response),
+            (Effect::Drop { .. }, Some(slot)) => self.close(slot, true, "cut by a fault rule"),
+            (_, None) => {}
+        }
+    }
+
+    /// Brings the first `len` bytes of a task's data-out.
+    pub(super) fn fetch(&mut self, cell: &Arc<UnitCell>, reference: TaskRef, len: u32, inline: bool) {
+        let Some((slot, key, task)) = self.find(reference) else { return };
+        task.reference = Some(reference);
+        task.inline = inline.then_some(len);
+        if task.away {
+            task.wanted = Some(len);
+            return;
+        }
+        if task.payload.len() < len as usize {
+            let need = Need::Fetch { len, inline };
+            return self.acquire(Parked { link: key, cell: cell.clone(), task: reference, need });
+        }
+        self.fetch_into_place(slot, reference.tag.0, len);
+    }
+
+    fn fetch_into_place(&mut self, slot: usize, tag: u32, len: u32) {
+        if let Some(link) = self.links.get_mut(slot) {
+            link.core.fetch(tag, len);
+        }
+        self.stir(slot);
+    }
+
+    /// Begins a store operation.
+    fn store(&mut self, slot: usize, cell: Arc<UnitCell>, reference: TaskRef, op: StoreOp) {
+        let Some((_, key, task)) = self.find(reference) else {
+            return self.work.visit(&cell, |unit, now| unit.handle_stored(reference, Err(StoreFault::Gone), now));
+        };
+        task.reference = Some(reference);
+        if let StoreOp::Read { len, .. } = op {
+            let len = len as usize;
+            if task.payload.own().is_none_or(|buffer| buffer.len() < len) {
+                release(&mut task.payload);
+                return self.acquire(Parked { link: key, cell, task: reference, need: Need::Store { op, len } });
+            }
+        }
+        let payload = std::mem::take(&mut task.payload);
+        self.begin_job(slot, cell, reference, op, payload);
+    }
+
+    fn begin_job(&mut self, slot: usize, cell: Arc<UnitCell>, reference: TaskRef, op: StoreOp, payload: Payload) {
+        self.counters.store_operations += 1;
+        let (Some(store), Some(link)) = (cell.store(), self.links.get_mut(slot)) else {
+            self.give_back(reference, payload);
+            return self.work.visit(&cell, |unit, now| unit.handle_stored(reference, Err(StoreFault::Gone), now));
+        };
+        let job = Job::new(reference, cell, link.key, store, op, payload);
+        link.jobs += 1;
+        let slot = self.jobs.insert(Some(job));
+        self.run_job(slot);
+    }
+
+    fn run_job(&mut self, slot: usize) {
+        let Some(mut job) = self.jobs.get_mut(slot).and_then(Option::take) else { return };
+        let mut budget = INLINE_BYTES;
+        match job.run(&mut self.driver, token(Kind::Job, slot), &self.pools.landing, &mut budget) {
+            Progress::Done(result) => {
+                self.jobs.remove(slot);
+                return self.end_job(job, result);
+            }
+            Progress::Submitted => {}
+            Progress::Starved | Progress::Paused => self.runnable.push_back(slot),
+        }
+        self.jobs[slot] = Some(job);
+    }
+
+    /// Jobs that paused, or had no buffer, go on.
+    fn resume_jobs(&mut self) {
+        for _ in 0..self.runnable.len() {
+            let Some(slot) = self.runnable.pop_front() else { return };
+            self.run_job(slot);
+        }
+    }
+
+    /// The driver has executed a piece of a job.
+    pub(super) fn stored(&mut self, slot: usize, result: Result<usize, i32>, back: Back) {
+        let Some(job) = self.jobs.get_mut(slot).and_then(Option::as_mut) else { return };
+        match job.complete(result, back) {
+            None => self.run_job(slot),
+            Some(result) => {
+                if let Some(job) = self.jobs.remove(slot) {
+                    self.end_job(job, result);
+                }
+            }
+        }
+    }
+
+    fn end_job(&mut self, mut job: Job, result: StoreResult) {
+        let payload = std::mem::take(&mut job.payload);
+        self.give_back(job.task, payload);
+        let task = job.task;
+        self.work.visit(&job.cell, |unit, now| unit.handle_stored(task, result, now));
+        let slot = job.link.slot as usize;
+        if let Some(link) = self.links.get_mut(slot).filter(|link| link.key == job.link) {
+            link.jobs -= 1;
+        }
+        drop(job);
+        self.try_forget(slot);
+    }
+
+    /// A payload returns to its task, if that still lives.
+    fn give_back(&mut self, reference: TaskRef, payload: Payload) {
+        if let Some((_, _, task)) = self.find(reference) {
+            task.payload = payload;
+        }
+    }
+
+    /// The task a unit speaks of. Two tasks of a connection never have one tag at a time.
+    fn find(&mut self, reference: TaskRef) -> Option<(usize, LinkKey, &mut super::link::Task)> {
+        let slot = *self.nexuses.get(&reference.nexus.0)?;
+        let link = self.links.get_mut(slot)?;
+        let key = link.key;
+        let task = link.task(reference.tag.0)?;
+        Some((slot, key, task))
+    }
+
+    /// Gets a buffer for what waits, or puts it in line.
+    fn acquire(&mut self, parked: Parked) {
+        let len = parked.need.len();
+        if Pool::cost(len).is_none() {
+            return self.refuse(parked);
+        }
+        let buffer = if self.parked.is_empty() { self.pools.payload.take(len) } else { None };
+        match buffer {
+            Some(buffer) => self.proceed(parked, buffer),
+            None => {
+                self.counters.parked += 1;
+                self.parked.push_back(parked);
+            }
+        }
+    }
+
+    /// Serves the one that waits longest: from the pool, or else from the reserve. True: something went on.
+    fn unpark(&mut self) -> bool {
+        let Some(first) = self.parked.front() else { return false };
+        let (key, reference, len) = (first.link, first.task, first.need.len());
+        let alive = self.find(reference).is_some_and(|(_, link, task)| link == key && task.reference == Some(reference));
+        let buffer = if alive { self.pools.payload.take(len).or_else(|| self.pools.reserve.take(len)) } else { None };
+        if alive && buffer.is_none() {
+            return false;
+        }
+        match (self.parked.pop_front(), buffer) {
+            (Some(parked), Some(buffer)) => self.proceed(parked, buffer),
+            (Some(parked), None) => self.refuse(parked),
+            (None, _) => {}
+        }
+        true
+    }
+
+    /// There never will be a buffer.
+    fn refuse(&mut self, parked: Parked) {
+        match parked.need {
+            Need::Store { .. } => self.work.visit(&parked.cell, |unit, now| unit.handle_stored(parked.task, Err(StoreFault::Gone), now)),
+            Need::Fetch { .. } => {
+                let slot = self.find(parked.task).map(|(slot, _, _)| slot);
+                slot.map(|slot| self.close(slot, true, "a command wants more data than any buffer holds"));
+            }
+        }
+    }
+
+    fn proceed(&mut self, parked: Parked, mut buffer: Buffer) {
+        let Some((slot, _, task)) = self.find(parked.task) else { return self.refuse(parked) };
+        match parked.need {
+            Need::Store { op, .. } => self.begin_job(slot, parked.cell, parked.task, op, Payload::Own(buffer)),
+            Need::Fetch { len, inline } => {
+                if task.away {
+                    // Its first bytes are just being received into the old buffer: asked again when that is back.
+                    task.wanted = Some(len);
+                    task.inline = inline.then_some(len);
+                    return;
+                }
+                let moved = carry(task.payload.bytes(), &mut buffer);
+                task.payload = Payload::Own(buffer);
+                self.counters.moved_bytes += moved;
+                self.fetch_into_place(slot, parked.task.tag.0, len);
+            }
+        }
+    }
+
+    fn aborted(&mut self, slot: usize, tag: u32, why: Abort, cell: &Arc<UnitCell>) {
+        match why {
+            Abort::ByOther { respond: true } => self.answer(slot, tag, Outcome::status(Status::TASK_ABORTED), Some(cell)),
+            // The connection lives, so it is the unit that went.
+            Abort::NexusLost => self.answer(slot, tag, Outcome::check(Sense::illegal(Asc::LOGICAL_UNIT_NOT_SUPPORTED)), Some(cell)),
+            Abort::ByOwnNexus | Abort::ByOther { respond: false } => {
+                if let Some(link) = self.links.get_mut(slot) {
+                    link.remove_task(tag);
+                    link.core.forget(tag);
+                }
+                self.stir(slot);
+            }
+        }
+    }
+
+    /// Ends a task with an answer.
+    fn answer(&mut self, slot: usize, tag: u32, outcome: Outcome, cell: Option<&Arc<UnitCell>>) {
+        let Some(link) = self.links.get_mut(slot) else { return };
+        let Some(task) = link.task(tag) else { return };
+        self.counters.responses += 1;
+        let sense = match &outcome.sense {
+            Some(sense) => sense.encode(cell.map_or(scsi::SenseFormat::Fixed, |cell| cell.lock().device().sense_format())),
+            None => Vec::new(),
+        };
+        let data_in = match outcome.data_in {
+            DataIn::None => ReplyData::None,
+            DataIn::Inline(bytes) => ReplyData::Inline(bytes),
+            DataIn::Payload { len: 0 } => ReplyData::None,
+            DataIn::Payload { len } => ReplyData::Task { len },
+        };
+        if matches!(data_in, ReplyData::Task { .. }) {
+            task.payload.share();
+        } else {
+            link.remove_task(tag);
+        }
+        link.core.respond(tag, Reply { status: outcome.status.0, sense, data_in, data_out: outcome.data_out });
+        self.stir(slot);
+    }
+}
+
+fn nexus_of(effect: &Effect) -> NexusId {
+    match effect {
+        Effect::Fetch { task, .. } | Effect::Store { task, .. } | Effect::Respond { task, .. } | Effect::Aborted { task, .. } => task.nexus,
+        Effect::FunctionDone { nexus, .. } | Effect::Drop { nexus } => *nexus,
+    }
+}

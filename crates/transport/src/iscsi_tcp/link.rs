@@ -1,0 +1,172 @@
+//! One connection: its socket, its protocol core, the PDU that is arriving, and the payload of its tasks.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use iscsi::target::Connection;
+use iscsi::{FunctionCode, Landing, LoginSummary, Receiver};
+use reactor::{Batch, Buffer, Handle};
+use slab::Slab;
+use target::{NexusId, TaskRef};
+
+use crate::hub::LinkKey;
+use crate::model::{TargetEntry, UnitCell};
+use crate::payload::Payload;
+use crate::session::SessionCounters;
+
+/// How far the end of a connection has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum State {
+    /// Alive.
+    Open,
+    /// What is queued is still sent, then it closes.
+    Draining,
+    /// The driver closes the socket; operations on it and on stores come back.
+    Closing,
+}
+
+/// A task of the connection, from its first byte to the last byte of its answer.
+#[derive(Default)]
+pub(crate) struct Task {
+    /// The unit, once the command was delivered.
+    pub cell: Option<Arc<UnitCell>>,
+    /// The unit's name for it, once the unit asked something.
+    pub reference: Option<TaskRef>,
+    pub payload: Payload,
+    /// The driver is receiving into the payload.
+    pub away: bool,
+    /// A fetch that waits for the payload to come back.
+    pub wanted: Option<u32>,
+    /// Length of the fetch, when the unit wants to see the bytes.
+    pub inline: Option<u32>,
+}
+
+/// A task management function that several units work on.
+pub(crate) struct PendingFunction {
+    pub tag: u32,
+    pub remaining: usize,
+    pub code: FunctionCode,
+    /// TARGET COLD RESET: the sessions of the target end after the answer.
+    pub cold: bool,
+}
+
+pub(crate) struct Link {
+    pub key: LinkKey,
+    pub socket: Handle,
+    pub peer: SocketAddr,
+    pub local: SocketAddr,
+    pub state: State,
+    pub core: Connection,
+    pub receiver: Receiver,
+    /// Where the segment of the PDU that is arriving goes.
+    pub landing: Landing,
+    /// The segment so far, when the core reads it.
+    pub inline: Vec<u8>,
+    /// None while the driver has it.
+    pub staging: Option<Buffer>,
+    pub receiving: bool,
+    /// The receive under way fills a task's payload; its length when it was lent.
+    pub direct: Option<usize>,
+    /// None while the driver has it.
+    pub batch: Option<Batch>,
+    pub closed: bool,
+    pub tasks: Slab<Task>,
+    pub by_tag: HashMap<u32, usize, Fixed>,
+    pub functions: Vec<PendingFunction>,
+    pub nexus: Option<NexusId>,
+    pub tid: Option<i32>,
+    pub target: Option<Arc<TargetEntry>>,
+    /// Numbers of the target's units, for REPORT LUNS.
+    pub luns: Vec<u64>,
+    /// A login that waits for an older session to end.
+    pub login: Option<LoginSummary>,
+    /// Logins that wait for this session to end.
+    pub waiters: Vec<(usize, LinkKey)>,
+    /// Store operations of its tasks that still run.
+    pub jobs: usize,
+    /// The registry and those who wait were told that the session is over.
+    pub told: bool,
+    /// Requests answered since the peer last took something.
+    pub unread: u32,
+    /// Events or PDUs may wait in the core.
+    pub stirred: bool,
+    pub touched: bool,
+    /// When the end must have come.
+    pub deadline: Option<u64>,
+    /// Earliest timer that is set.
+    pub armed: u64,
+    pub counters: Arc<SessionCounters>,
+}
+
+impl Link {
+    /// Slot of a task.
+    pub fn slot_of(&self, tag: u32) -> Option<usize> {
+        self.by_tag.get(&tag).copied()
+    }
+
+    pub fn task(&mut self, tag: u32) -> Option<&mut Task> {
+        let slot = self.slot_of(tag)?;
+        self.tasks.get_mut(slot)
+    }
+
+    /// The task with this tag, made when there is none.
+    pub fn task_or_new(&mut self, tag: u32) -> &mut Task {
+        let slot = match self.slot_of(tag) {
+            Some(slot) => slot,
+            None => {
+                let slot = self.tasks.insert(Task::default());
+                self.by_tag.insert(tag, slot);
+                slot
+            }
+        };
+        &mut self.tasks[slot]
+    }
+
+    pub fn remove_task(&mut self, tag: u32) -> Option<Task> {
+        let slot = self.by_tag.remove(&tag)?;
+        self.tasks.try_remove(slot)
+    }
+
+    /// The driver has the batch.
+    pub fn sending(&self) -> bool {
+        self.batch.is_none()
+    }
+
+    /// When its timer has to fire.
+    pub fn timeout(&self) -> Option<u64> {
+        let core = if self.state == State::Open { self.core.poll_timeout() } else { None };
+        match (core, self.deadline) {
+            (Some(core), Some(deadline)) => Some(core.min(deadline)),
+            (core, deadline) => core.or(deadline),
+        }
+    }
+}
+
+/// Maps by task tag and nexus number: no secret, no randomness (runs must repeat). A peer that chooses colliding tags slows only itself, within its command window.
+pub(crate) type Fixed = BuildHasherDefault<Mix>;
+
+#[derive(Default)]
+pub(crate) struct Mix(u64);
+
+impl Hasher for Mix {
+    fn finish(&self) -> u64 {
+        self.0 ^ self.0 >> 32
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.write_u64(u64::from(byte));
+        }
+    }
+
+    fn write_u32(&mut self, number: u32) {
+        self.write_u64(u64::from(number));
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        // The golden ratio in 64 bits: neighbouring numbers land far apart.
+        self.0 = (self.0 ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+}

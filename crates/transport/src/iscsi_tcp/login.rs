@@ -1,0 +1,78 @@
+//! Sessions begin and end.
+
+use iscsi::LoginSummary;
+use reactor::Driver;
+use target::NexusId;
+
+use super::Server;
+use super::link::State;
+use crate::hub::{LinkKey, Message, reactor_of};
+use crate::session::{Admission, Visit};
+
+impl<D: Driver> Server<D> {
+    /// A login has negotiated everything. `again`: the older session it waited for has ended.
+    pub(super) fn login(&mut self, slot: usize, summary: LoginSummary, again: bool) {
+        let now = self.work.now;
+        let Some(link) = self.links.get_mut(slot).filter(|link| link.state == State::Open) else { return };
+        let visit = Visit { reactor: self.index, peer: link.peer, local: link.local };
+        match self.hub.admit(&summary, visit, &link.counters, again) {
+            Admission::Accepted { tsih, nexus } => {
+                link.nexus = Some(nexus);
+                link.tid = summary.target.as_ref().map(|(tid, _)| *tid);
+                link.core.accept_login(tsih, now);
+                self.nexuses.insert(nexus.0, slot);
+                self.counters.logins += 1;
+                if self.throttle.admits(now) {
+                    let target = summary.target.as_ref().map(|(_, name)| name.as_str());
+                    tracing::info!(peer = %visit.peer, initiator = %summary.initiator_name, target, sid = tsih, "logged in");
+                }
+                self.refresh_target(slot);
+            }
+            Admission::After(older) => {
+                let waiter = Some((self.index, link.key));
+                link.login = Some(summary);
+                let reason = "the initiator logged in again";
+                if reactor_of(older) == self.index {
+                    self.end_session(older, reason, waiter);
+                } else {
+                    self.hub.force(reactor_of(older), Message::End { nexus: older, reason, waiter });
+                }
+            }
+            Admission::Refused(status, reason) => {
+                if self.throttle.admits(now) {
+                    tracing::info!(peer = %visit.peer, initiator = %summary.initiator_name, status = status.0, reason, "login refused");
+                }
+                link.core.refuse_login(status, now);
+            }
+        }
+        self.stir(slot);
+    }
+
+    /// The session that a login waited for is gone.
+    pub(super) fn login_again(&mut self, key: LinkKey) {
+        let slot = key.slot as usize;
+        let waiting = self.links.get_mut(slot).filter(|link| link.key == key).and_then(|link| link.login.take());
+        if let Some(summary) = waiting {
+            self.login(slot, summary, true);
+        }
+    }
+
+    /// Ends the session of a nexus; `waiter` hears when nothing of it can reach a store any more.
+    pub(super) fn end_session(&mut self, nexus: NexusId, reason: &'static str, waiter: Option<(usize, LinkKey)>) {
+        // A closing link is no longer in `nexuses`, but still has its number until its jobs have ended.
+        let slot =
+            self.nexuses.get(&nexus.0).copied().or_else(|| self.links.iter().find(|(_, link)| link.nexus == Some(nexus)).map(|(slot, _)| slot));
+        let Some(slot) = slot else {
+            if let Some((reactor, link)) = waiter {
+                self.hub.force(reactor, Message::Ended { link });
+            }
+            return;
+        };
+        if let (Some(link), Some(waiter)) = (self.links.get_mut(slot), waiter) {
+            link.waiters.push(waiter);
+        }
+        if self.links.get(slot).is_some_and(|link| link.state != State::Draining || waiter.is_some()) {
+            self.close(slot, false, reason);
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! Bytes in: from the socket through the receiver to the core and to the payload of tasks.
+
+use iscsi::{Event, Landing, Piece};
+use reactor::{Back, Buffer, Driver, Op};
+
+use super::link::{Link, State};
+use super::{Kind, Server, token};
+use crate::directory::DirectoryView;
+use crate::limits::{DIRECT_RECEIVE, EAGER_BUFFER, UNREAD_REPLIES};
+use crate::payload::{Payload, Pools};
+
+/// Operation code of SCSI Command in byte 0 of a header.
+const SCSI_COMMAND: u8 = 0x01;
+/// Operation code of SCSI Data-Out.
+const DATA_OUT: u8 = 0x05;
+/// Tasks a connection can have bytes for: the largest command window and what lies in wait of it, with room.
+const TASKS: usize = 4096;
+
+impl<D: Driver> Server<D> {
+    /// Starts a receive when none is under way and the connection may be read.
+    pub(super) fn arm_receive(&mut self, slot: usize) {
+        let Some(link) = self.links.get_mut(slot) else { return };
+        if link.receiving || link.state != State::Open || (link.sending() && link.unread >= UNREAD_REPLIES) {
+            return;
+        }
+        let socket = link.socket;
+        let (buffer, from) = match link.lend_payload() {
+            Some(lent) => lent,
+            None => match link.staging.take() {
+                Some(staging) => (staging, 0),
+                None => return,
+            },
+        };
+        link.receiving = true;
+        self.driver.submit(token(Kind::Receive, slot), Op::Recv { socket, buffer, from });
+    }
+
+    pub(super) fn received(&mut self, slot: usize, result: Result<usize, i32>, back: Back) {
+        let Some(link) = self.links.get_mut(slot) else { return };
+        link.receiving = false;
+        let Back::Buffer(buffer) = back else { return };
+        let count = result.unwrap_or(0);
+        if link.state == State::Closing {
+            link.staging = None;
+            return self.try_forget(slot);
+        }
+        match link.direct.take() {
+            Some(len) => link.take_payload_back(buffer, len, count),
+            None => {
+                let consumed = if count > 0 { self.consume(slot, &buffer[..count]) } else { true };
+                if let Some(link) = self.links.get_mut(slot) {
+                    link.staging = Some(buffer);
+                }
+                if !consumed {
+                    return;
+                }
+            }
+        }
+        if count == 0 {
+            let reason = if result.is_ok() { "closed by the peer" } else { "connection lost" };
+            return self.close(slot, false, reason);
+        }
+        self.resume_fetch(slot);
+        self.touch(slot);
+        self.arm_timer(slot);
+        self.arm_receive(slot);
+    }
+
+    /// A payload that came back from the driver may be one that a fetch waits for.
+    fn resume_fetch(&mut self, slot: usize) {
+        let Some(link) = self.links.get_mut(slot) else { return };
+        let Landing::Task { tag, .. } = link.landing else { return };
+        let Some(task) = link.task(tag) else { return };
+        if task.away {
+            return;
+        }
+        if let (Some(len), Some(reference), Some(cell)) = (task.wanted.take(), task.reference, task.cell.clone()) {
+            let inline = task.inline.is_some();
+            self.fetch(&cell, reference, len, inline);
+        }
+    }
+
+    /// Feeds bytes to the receiver until they are used up or the connection ends. False: it ended.
+    fn consume(&mut self, slot: usize, mut bytes: &[u8]) -> bool {
+        loop {
+            let Some(link) = self.links.get_mut(slot).filter(|link| link.state == State::Open) else { return false };
+            let directory = DirectoryView::new(&self.model);
+            let (consumed, piece) = link.receiver.advance(bytes);
+            match piece {
+                None => {
+                    if consumed >= bytes.len() {
+                        return true;
+                    }
+                }
+                Some(Piece::Header(header)) => {
+                    link.landing = link.core.handle_header(header, &directory, self.work.now);
+                    link.inline.clear();
+                    if link.batch.is_none() && header[0] & 0x3f != DATA_OUT {
+                        link.unread = link.unread.saturating_add(1);
+                    }
+                    let expected = match header[0] & 0x3f {
+                        SCSI_COMMAND => u32::from_be_bytes([header[20], header[21], header[22], header[23]]),
+                        _ => 0,
+                    };
+                    if let Landing::Task { tag, offset, len } = link.landing
+                        && !link.make_room(&self.pools, tag, offset.saturating_add(len), expected, &mut self.counters.moved_bytes)
+                    {
+                        self.close(slot, true, "no buffer for data that came unasked");
+                        return false;
+                    }
+                }
+                Some(Piece::Data { offset, bytes }) => {
+                    self.counters.staged_bytes += land(&mut link.landing, &mut link.inline, &mut link.tasks, &link.by_tag, offset, bytes)
+                }
+                Some(Piece::End { digest_ok }) => {
+                    let inline = std::mem::take(&mut link.inline);
+                    link.core.handle_data(&inline, digest_ok, &directory, self.work.now);
+                    link.inline = inline;
+                    self.end_of_pdu(slot, digest_ok);
+                }
+                Some(Piece::HeaderDigestError) => self.broken(slot, "header digest error"),
+                Some(Piece::TooLong) => self.broken(slot, "data segment too long"),
+            }
+            bytes = &bytes[consumed..];
+        }
+    }
+
+    fn end_of_pdu(&mut self, slot: usize, digest_ok: bool) {
+        self.pump(slot);
+        let Some(link) = self.links.get_mut(slot) else { return };
+        if let (Landing::Task { tag, .. }, false) = (link.landing, digest_ok)
+            && link.task(tag).is_some_and(|task| task.cell.is_none())
+        {
+            // Its command will never be delivered.
+            link.remove_task(tag);
+        }
+        link.landing = Landing::None;
+        let (header, data) = link.core.digests();
+        link.receiver.set_digests(header, data);
+    }
+
+    fn broken(&mut self, slot: usize, reason: &str) {
+        if let Some(link) = self.links.get_mut(slot) {
+            link.core.handle_broken_stream(reason);
+        }
+        self.pump(slot);
+        self.drain(slot, reason);
+    }
+
+    /// Takes the core's events.
+    pub(super) fn pump(&mut self, slot: usize) {
+        while let Some(link) = self.links.get_mut(slot).filter(|link| link.state != State::Closing) {
+            link.stirred = false;
+            let Some(event) = link.core.poll_event() else { break };
+            match event {
+                Event::LoginReady(summary) => self.login(slot, summary, false),
+                Event::Command(command) => self.command(slot, &command),
+                Event::DataReady { tag } => self.data_ready(slot, tag),
+                Event::Function(function) => self.function(slot, function),
+                Event::Logout => self.drain(slot, "logout"),
+                Event::Close { reason } => {
+                    if self.throttle.admits(self.work.now) {
+                        let peer = self.links.get(slot).map(|link| link.peer);
+                        tracing::info!(?peer, %reason, "connection ends");
+                    }
+                    self.drain(slot, &reason);
+                }
+            }
+        }
+        self.touch(slot);
+    }
+}
+
+/// Puts bytes of a data segment where they belong; how many were copied into a task's payload.
+fn land(
+    landing: &mut Landing,
+    inline: &mut Vec<u8>,
+    tasks: &mut slab::Slab<super::link::Task>,
+    by_tag: &std::collections::HashMap<u32, usize, super::link::Fixed>,
+    at: u32,
+    bytes: &[u8],
+) -> u64 {
+    match *landing {
+        Landing::Inline { len } => {
+            if inline.len() + bytes.len() <= len as usize {
+                inline.extend_from_slice(bytes);
+            }
+            0
+        }
+        Landing::Task { tag, offset, .. } => {
+            // The task may have ended meanwhile: then nobody wants the bytes.
+            let task = by_tag.get(&tag).and_then(|&slot| tasks.get_mut(slot));
+            let Some(buffer) = task.and_then(|task| task.payload.own()) else { return 0 };
+            let start = offset as usize + at as usize;
+            let Some(place) = buffer.get_mut(start..start + bytes.len()) else { return 0 };
+            place.copy_from_slice(bytes);
+            bytes.len() as u64
+        }
+        Landing::None | Landing::Discard { .. } => 0,
+    }
+}
+
+impl Link {
+    /// When much of a data segment is still to come: the payload it belongs to, cut so that the receive ends with the segment.
+    fn lend_payload(&mut self) -> Option<(Buffer, usize)> {
+        let remaining = self.receiver.data_remaining();
+        let Landing::Task { tag, offset, len } = self.landing else { return None };
+        if remaining < DIRECT_RECEIVE {
+            return None;
+        }
+        let end = offset as usize + len as usize;
+        let task = self.task(tag)?;
+        let whole = task.payload.len();
+        if whole < end {
+            return None;
+        }
+        let mut buffer = task.payload.take_own()?;
+        task.away = true;
+        buffer.set_len(end);
+        self.direct = Some(whole);
+        Some((buffer, end - remaining))
+    }
+
+    fn take_payload_back(&mut self, mut buffer: Buffer, whole: usize, count: usize) {
+        let remaining = self.receiver.data_remaining();
+        let from = buffer.len().saturating_sub(remaining);
+        self.receiver.data_placed(&buffer[from..from + count.min(remaining)]);
+        buffer.set_len(whole);
+        if let Landing::Task { tag, .. } = self.landing
+            && let Some(task) = self.task(tag)
+            && std::mem::take(&mut task.away)
+        {
+            task.payload = Payload::Own(buffer);
+        }
+    }
+
+    /// A task's data are about to arrive: its payload must hold `end` bytes. `expected`: what the command announced, perhaps a lie. False: there is no memory.
+    fn make_room(&mut self, pools: &Pools, tag: u32, end: u32, expected: u32, moved: &mut u64) -> bool {
+        if self.slot_of(tag).is_none() && self.tasks.len() >= TASKS {
+            return false;
+        }
+        let task = self.task_or_new(tag);
+        if task.away || task.payload.len() >= end as usize {
+            return true;
+        }
+        let wanted = if expected <= EAGER_BUFFER { expected.max(end) } else { end };
+        let Some(mut buffer) = pools.payload.take(wanted as usize).or_else(|| pools.landing.take(end as usize)) else { return false };
+        *moved += carry(task.payload.bytes(), &mut buffer);
+        task.payload = Payload::Own(buffer);
+        true
+    }
+}
+
+/// Copies what a smaller buffer holds to the one that replaces it; how many bytes.
+pub(super) fn carry(from: &[u8], to: &mut [u8]) -> u64 {
+    let len = from.len().min(to.len());
+    to[..len].copy_from_slice(&from[..len]);
+    len as u64
+}
