@@ -233,7 +233,7 @@ impl Hub {
     /// Moves everything that waits for this reactor to `into`.
     pub(crate) fn collect(&self, reactor: usize, into: &mut VecDeque<Message>) {
         let Some(mailbox) = self.mailboxes.get(reactor) else { return };
-        if mailbox.filled.swap(false, Ordering::AcqRel) {
+        if mailbox.filled.load(Ordering::Acquire) && mailbox.filled.swap(false, Ordering::AcqRel) {
             into.append(&mut mailbox.queue());
         }
     }

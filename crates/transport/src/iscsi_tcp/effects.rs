@@ -175,13 +175,15 @@ impl<D: Driver> Server<D> {
                 return self.end_job(job, result);
             }
             Progress::Submitted => {}
-            Progress::Starved | Progress::Paused => self.runnable.push_back(slot),
+            Progress::Paused => self.runnable.push_back(slot),
+            Progress::Starved => self.starved.push_back(slot),
         }
         self.jobs[slot] = Some(job);
     }
 
     /// Jobs that paused, or had no buffer, go on.
     fn resume_jobs(&mut self) {
+        self.runnable.append(&mut self.starved);
         for _ in 0..self.runnable.len() {
             let Some(slot) = self.runnable.pop_front() else { return };
             self.run_job(slot);

@@ -88,6 +88,8 @@ pub struct Server<D: Driver> {
     parked: VecDeque<Parked>,
     /// Jobs that go on without the driver.
     runnable: VecDeque<usize>,
+    /// Jobs that found no buffer: tried again when something has happened.
+    starved: VecDeque<usize>,
     /// Connections whose core has something to say.
     stirred: VecDeque<usize>,
     /// Connections that may have something to send.
@@ -144,6 +146,7 @@ impl<D: Driver> Server<D> {
             work: Work::default(),
             parked: VecDeque::new(),
             runnable: VecDeque::new(),
+            starved: VecDeque::new(),
             stirred: VecDeque::new(),
             touched: Vec::new(),
             timers: BinaryHeap::new(),

@@ -1,0 +1,492 @@
+//! A server on the real epoll driver, and our own initiator over loopback, which judges every PDU.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use device::{Device, Medium, UnitSettings};
+use iscsi::initiator::{Command, Completion, Connection, Event, Settings};
+use reactor::Epoll;
+use scsi::{BlockSize, Lun};
+use store::{Memory, Store};
+use target::Unit;
+use target::access::AccessList;
+use transport::hub::Hub;
+use transport::iscsi_tcp::{Server, ServerCounters};
+use transport::limits::Limits;
+use transport::model::{Model, TargetEntry, UnitCell};
+
+const TARGET: &str = "iqn.2026-01.test:disk";
+const INITIATOR: &str = "iqn.2026-01.test:host";
+
+struct House {
+    hub: Arc<Hub>,
+    portal: SocketAddr,
+    stop: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
+    counters: Arc<Mutex<ServerCounters>>,
+}
+
+fn settings(lun: u64) -> UnitSettings {
+    UnitSettings {
+        tid: 1,
+        lun,
+        block_size: BlockSize::B512,
+        vendor: "SCUZZY".into(),
+        product: "LOOPBACK".into(),
+        revision: "0001".into(),
+        scsi_id: format!("IET     0001{lun:04}"),
+        scsi_sn: format!("beaf1{lun}"),
+        unique: [0x60; 16],
+        removable: false,
+        read_only: false,
+        thin: true,
+    }
+}
+
+fn disk(lun: u64, store: Arc<dyn Store>) -> Arc<UnitCell> {
+    let geometry = store.geometry();
+    let medium = Medium {
+        bytes: geometry.bytes,
+        read_only: geometry.read_only,
+        can_discard: geometry.can_discard,
+        preferred: geometry.preferred,
+        durable: geometry.durable,
+    };
+    Arc::new(UnitCell::new(1, lun, Unit::new(Device::disk(settings(lun), Some(medium)), 1), Some(store)))
+}
+
+fn entry() -> TargetEntry {
+    let mut entry = TargetEntry::new(1, TARGET);
+    entry.access = AccessList { addresses: vec!["ALL".into()], names: Vec::new() };
+    entry.parameters.header_digest = true;
+    entry.parameters.data_digest = true;
+    entry.parameters.initial_r2t = false;
+    entry.parameters.max_outstanding_r2t = 4;
+    entry.parameters.max_recv_data_segment_length = 262_144;
+    entry.units.insert(0, Arc::new(UnitCell::new(1, 0, Unit::new(Device::controller(settings(0)), 1), None)));
+    entry.units.insert(1, disk(1, Arc::new(Memory::new(64 << 20))));
+    entry
+}
+
+impl House {
+    fn new(entries: Vec<TargetEntry>, reactors: usize, limits: Limits) -> House {
+        let mut model = Model::new();
+        for entry in entries {
+            model.targets.insert(entry.tid, Arc::new(entry));
+        }
+        let hub = Hub::new(model, reactors, limits);
+        let stop = Arc::new(AtomicBool::new(false));
+        let counters = Arc::new(Mutex::new(ServerCounters::default()));
+        let (tell, told) = channel();
+        let threads = (0..reactors)
+            .map(|index| {
+                let (hub, stop, tell, counters) = (hub.clone(), stop.clone(), tell.clone(), counters.clone());
+                std::thread::spawn(move || {
+                    let mut server = Server::new(hub, index, Epoll::new().expect("epoll"), Box::new(|| [7; 32]));
+                    if index == 0 {
+                        let portal = server.listen(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a port");
+                        tell.send(portal).expect("the test waits");
+                    }
+                    server.run(&stop);
+                    assert_eq!(server.usage(), (0, 0, 0), "connections, jobs, bytes of buffers left over");
+                    *counters.lock().expect("no panic") = server.counters();
+                })
+            })
+            .collect();
+        let portal = told.recv().expect("a portal");
+        let mut model = Model::clone(&hub.model());
+        model.portals = vec![portal];
+        hub.publish(model);
+        House { hub, portal, stop, threads, counters }
+    }
+
+    fn plain() -> House {
+        House::new(vec![entry()], 1, Limits::default())
+    }
+
+    /// Stops; what reactor 0 (the last to write) has counted.
+    fn end(mut self) -> ServerCounters {
+        self.stop.store(true, Ordering::Release);
+        self.hub.wake_all();
+        for thread in self.threads.drain(..) {
+            thread.join().expect("the reactor ends without panic");
+        }
+        *self.counters.lock().expect("no panic")
+    }
+
+    fn host(&self) -> Host {
+        Host::new(self.portal, Settings::new(INITIATOR, Some(TARGET)))
+    }
+}
+
+/// An initiator on a blocking socket.
+struct Host {
+    stream: TcpStream,
+    core: Connection,
+    events: Vec<Event>,
+}
+
+impl Host {
+    fn connect(portal: SocketAddr, settings: Settings) -> Host {
+        let stream = TcpStream::connect(portal).expect("connects");
+        stream.set_read_timeout(Some(Duration::from_millis(20))).expect("timeout");
+        stream.set_nodelay(true).expect("nodelay");
+        Host { stream, core: Connection::new(settings), events: Vec::new() }
+    }
+
+    fn new(portal: SocketAddr, settings: Settings) -> Host {
+        let mut host = Host::connect(portal, settings);
+        host.wait(|event| matches!(event, Event::LoggedIn { .. }).then_some(()));
+        host
+    }
+
+    /// One exchange; false when the target has closed.
+    fn turn(&mut self) -> bool {
+        while let Some(bytes) = self.core.poll_output() {
+            if self.stream.write_all(&bytes).is_err() {
+                return false;
+            }
+        }
+        let mut bytes = vec![0; 1 << 20];
+        let open = match self.stream.read(&mut bytes) {
+            Ok(0) => false,
+            Ok(count) => {
+                self.core.handle_bytes(&bytes[..count]);
+                true
+            }
+            Err(error) => matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
+        };
+        while let Some(event) = self.core.poll_event() {
+            assert!(!matches!(event, Event::Violation(_)), "{event:?}");
+            self.events.push(event);
+        }
+        open
+    }
+
+    fn wait<T>(&mut self, mut wanted: impl FnMut(&Event) -> Option<T>) -> T {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            if let Some(index) = self.events.iter().position(|event| wanted(event).is_some()) {
+                let event = self.events.remove(index);
+                return wanted(&event).expect("as before");
+            }
+            let open = self.turn();
+            assert!(open || !self.events.is_empty(), "the target closed the connection");
+            assert!(Instant::now() < deadline, "no such event; there are {:?}", self.events);
+        }
+    }
+
+    fn until_closed(&mut self) {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while self.turn() {
+            assert!(Instant::now() < deadline, "still open");
+        }
+    }
+
+    fn done(&mut self, tag: u32) -> Completion {
+        self.wait(|event| match event {
+            Event::Done(completion) if completion.tag == tag => Some(completion.clone()),
+            _ => None,
+        })
+    }
+
+    fn command(&mut self, command: Command) -> Completion {
+        let tag = self.core.submit(command);
+        self.done(tag)
+    }
+
+    /// A command on the disk, past its unit attention.
+    fn run(&mut self, command: Command) -> Completion {
+        loop {
+            let completion = self.command(command.clone());
+            if completion.sense.get(2).is_none_or(|key| key & 15 != 6) {
+                return completion;
+            }
+        }
+    }
+
+    fn function(&mut self, function: u8, lun: Lun, referenced: u32) -> u8 {
+        let tag = self.core.task_management(function, lun, referenced);
+        self.wait(|event| match event {
+            Event::FunctionDone { tag: done, response } if *done == tag => Some(*response),
+            _ => None,
+        })
+    }
+}
+
+fn lun(number: u64) -> Lun {
+    Lun::from_number(number).expect("a small number")
+}
+
+fn cdb16(opcode: u8, lba: u64, blocks: u32) -> Vec<u8> {
+    let mut cdb = vec![opcode, 0];
+    cdb.extend(lba.to_be_bytes());
+    cdb.extend(blocks.to_be_bytes());
+    cdb.extend([0, 0]);
+    cdb
+}
+
+fn write(lba: u64, data: Vec<u8>) -> Command {
+    Command::new(1, &cdb16(0x8a, lba, u32::try_from(data.len() / 512).expect("fits"))).writing(data)
+}
+
+fn read(lba: u64, len: u32) -> Command {
+    Command::new(1, &cdb16(0x88, lba, len / 512)).reading(len)
+}
+
+fn pattern(len: usize, seed: u32) -> Vec<u8> {
+    (0..len as u32).map(|index| (index.wrapping_mul(2_654_435_761).wrapping_add(seed) >> 13).to_le_bytes()[0]).collect()
+}
+
+#[test]
+fn a_disk_is_found_written_and_read() {
+    let house = House::plain();
+    let mut host = house.host();
+    let inquiry = host.command(Command::new(1, &[0x12, 0, 0, 0, 96, 0]).reading(96));
+    assert_eq!((inquiry.status, inquiry.data_in[0], &inquiry.data_in[8..14]), (0, 0, &b"SCUZZY"[..]));
+    let first = host.command(Command::new(1, &[0; 6]));
+    assert_eq!((first.status, first.sense[2] & 15, &first.sense[12..14]), (2, 6, &[0x29, 0][..]), "{:?}", first.sense);
+    for (round, len) in [512, 4096, 8192, 65536, 66048, 262_144, 1 << 20, (4 << 20) + 512].into_iter().enumerate() {
+        let data = pattern(len, round as u32);
+        let lba = 1000 * round as u64 + 7;
+        assert_eq!(host.run(write(lba, data.clone())).status, 0, "write of {len} bytes");
+        let answer = host.run(read(lba, len as u32));
+        assert_eq!((answer.status, answer.residual), (0, 0), "read of {len} bytes");
+        assert!(answer.data_in == data, "{len} bytes come back");
+    }
+    let counters = house.end();
+    assert_eq!(counters.logins, 1);
+    assert_eq!(counters.commands, counters.responses);
+}
+
+#[test]
+fn digests_and_small_segments_and_r2t_only() {
+    for (initial_r2t, immediate_data) in [(true, false), (true, true), (false, false), (false, true)] {
+        let house = House::plain();
+        let mut offers = Settings::new(INITIATOR, Some(TARGET));
+        (offers.header_digest, offers.data_digest, offers.initial_r2t, offers.immediate_data) = (true, true, initial_r2t, immediate_data);
+        (offers.max_recv_data_segment_length, offers.max_burst_length, offers.first_burst_length) = (4096, 32768, 16384);
+        let mut host = Host::new(house.portal, offers);
+        let tags: Vec<u32> = (0..32).map(|index| host.core.submit(write(index * 200, pattern(100_352, index as u32)))).collect();
+        let good = tags.into_iter().filter(|&tag| host.done(tag).status == 0).count();
+        assert!(good >= 31, "all but the one that hears of the unit attention");
+        assert_eq!(host.run(write(0, pattern(100_352, 0))).status, 0);
+        for index in 0..32 {
+            assert!(host.run(read(index * 200, 100_352)).data_in == pattern(100_352, index as u32), "write {index}");
+        }
+        drop(host);
+        house.end();
+    }
+}
+
+#[test]
+fn a_lie_about_the_length_costs_nothing() {
+    let house = House::plain();
+    let mut host = house.host();
+    host.run(Command::new(1, &[0; 6]));
+    // WRITE(16) of one block that announces 64 MiB: the residual says what was not used.
+    let tag = host.core.submit(Command::new(1, &cdb16(0x8a, 0, 1)).writing(vec![5; 1 << 20]));
+    let answer = host.done(tag);
+    assert_eq!((answer.status, answer.residual), (0, (1 << 20) - 512));
+    assert!(host.run(read(0, 512)).data_in == vec![5; 512]);
+    drop(host);
+    house.end();
+}
+
+#[test]
+fn few_buffers_serve_many_commands() {
+    let limits = Limits { pool_bytes: 1 << 20, ..Limits::default() };
+    let mut entry = entry();
+    entry.parameters.max_queue_cmd = 128;
+    let house = House::new(vec![entry], 1, limits);
+    let mut host = house.host();
+    host.run(Command::new(1, &[0; 6]));
+    let writes: Vec<u32> = (0..40).map(|index| host.core.submit(write(index * 1024, pattern(524_288, index as u32)))).collect();
+    let reads: Vec<u32> = (0..40).map(|index| host.core.submit(read(index * 1024, 524_288))).collect();
+    for tag in writes.into_iter().chain(reads) {
+        assert_eq!(host.done(tag).status, 0);
+    }
+    for index in 0..40 {
+        assert!(host.run(read(index * 1024, 524_288)).data_in == pattern(524_288, index as u32), "write {index}");
+    }
+    drop(host);
+    assert!(house.end().parked > 0, "buffers were short");
+}
+
+#[test]
+fn a_second_login_of_one_port_ends_the_first() {
+    for reactors in [1, 3] {
+        let house = House::new(vec![entry()], reactors, Limits::default());
+        let mut first = house.host();
+        let mut second = house.host();
+        first.until_closed();
+        assert_eq!(second.run(Command::new(1, &[0; 6])).status, 0);
+        let sessions = house.hub.sessions();
+        assert_eq!(sessions.len(), 1);
+        assert_eq!((sessions[0].sid, sessions[0].initiator_name.as_str(), sessions[0].tid), (2, INITIATOR, Some(1)));
+        let mut offers = Settings::new(INITIATOR, Some(TARGET));
+        offers.isid[5] = 9;
+        let mut third = Host::new(house.portal, offers);
+        assert_eq!(third.run(Command::new(1, &[0; 6])).status, 0);
+        assert_eq!(second.run(Command::new(1, &[0; 6])).status, 0);
+        assert_eq!(house.hub.sessions().len(), 2);
+        house.end();
+    }
+}
+
+#[test]
+fn many_sessions_on_several_reactors_share_a_disk() {
+    let house = House::new(vec![entry()], 3, Limits::default());
+    let portal = house.portal;
+    let threads: Vec<_> = (0..6u8)
+        .map(|number| {
+            std::thread::spawn(move || {
+                let mut offers = Settings::new(INITIATOR, Some(TARGET));
+                offers.isid[5] = number;
+                let mut host = Host::new(portal, offers);
+                for round in 0..20u64 {
+                    let data = pattern(8192, u32::from(number) * 100 + round as u32);
+                    let lba = u64::from(number) * 1000 + round * 16;
+                    assert_eq!(host.run(write(lba, data.clone())).status, 0);
+                    assert!(host.run(read(lba, 8192)).data_in == data);
+                }
+                // Ends everyone's tasks on the unit, wherever they run.
+                assert_eq!(host.function(5, lun(1), u32::MAX), 0);
+                assert_eq!(host.run(Command::new(1, &[0; 6])).status, 0);
+            })
+        })
+        .collect();
+    for thread in threads {
+        thread.join().expect("no panic");
+    }
+    house.end();
+}
+
+#[test]
+fn the_administrator_sees_and_ends_sessions() {
+    let house = House::plain();
+    let mut host = house.host();
+    host.run(write(0, vec![1; 4096]));
+    let session = house.hub.sessions().remove(0);
+    assert_eq!((session.sid, session.cid, session.local), (1, 0, house.portal));
+    assert!(session.traffic.received_bytes > 4096 && session.traffic.command_pdus >= 1 && session.traffic.response_pdus >= 1, "{session:?}");
+    assert!(!house.hub.close_connection(1, 2, 0));
+    assert!(house.hub.close_connection(1, 1, 0));
+    host.until_closed();
+    let mut host = house.host();
+    assert_eq!(house.hub.close_target_sessions(1), 1);
+    host.until_closed();
+    house.end();
+}
+
+#[test]
+fn units_come_and_go_under_a_session() {
+    let house = House::plain();
+    let mut host = house.host();
+    host.run(Command::new(1, &[0; 6]));
+    let cell = disk(5, Arc::new(Memory::new(1 << 20)));
+    let change = |edit: &dyn Fn(&mut TargetEntry)| {
+        let mut model = Model::clone(&house.hub.model());
+        let mut entry = TargetEntry::clone(&model.targets[&1]);
+        edit(&mut entry);
+        model.targets.insert(1, Arc::new(entry));
+        house.hub.publish(model);
+    };
+    change(&|entry| drop(entry.units.insert(5, cell.clone())));
+    house.hub.unit_added(1, &cell);
+    let told = host.command(Command::new(1, &[0; 6]));
+    assert_eq!((told.status, &told.sense[12..14]), (2, &[0x3f, 0x0e][..]));
+    let luns = host.run(Command::new(1, &[0xa0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0]).reading(256));
+    assert_eq!((luns.data_in.len(), luns.data_in[25]), (8 + 24, 5));
+    assert_eq!(host.run(Command::new(5, &[0; 6])).status, 0);
+    change(&|entry| drop(entry.units.remove(&5)));
+    house.hub.unit_removed(1, &cell);
+    let gone = host.run(Command::new(5, &[0; 6]));
+    assert_eq!((gone.status, gone.sense[2] & 15, &gone.sense[12..14]), (2, 5, &[0x25, 0][..]));
+    let mut model = Model::clone(&house.hub.model());
+    model.targets.clear();
+    house.hub.publish(model);
+    host.until_closed();
+    house.end();
+}
+
+#[test]
+fn portals_open_and_close_live() {
+    let house = House::plain();
+    let portal = house.hub.add_portal(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a second portal");
+    let mut host = Host::new(portal, Settings::new(INITIATOR, Some(TARGET)));
+    assert!(house.hub.add_portal(portal).is_err(), "busy");
+    assert!(house.hub.remove_portal(portal));
+    assert!(!house.hub.remove_portal(portal));
+    assert_eq!(host.run(Command::new(1, &[0; 6])).status, 0, "connections outlive their portal");
+    std::thread::sleep(Duration::from_millis(50));
+    assert!(TcpStream::connect(portal).is_err());
+    house.end();
+}
+
+#[test]
+fn without_a_target_connections_are_closed() {
+    let house = House::new(Vec::new(), 1, Limits::default());
+    let mut host = Host::connect(house.portal, Settings::new(INITIATOR, Some(TARGET)));
+    host.until_closed();
+    house.end();
+}
+
+#[test]
+fn limits_refuse_with_a_reason() {
+    let limits = Limits { sessions_per_target: 1, connections_per_peer: 2, ..Limits::default() };
+    let house = House::new(vec![entry()], 1, limits);
+    let _first = house.host();
+    let mut offers = Settings::new(INITIATOR, Some(TARGET));
+    offers.isid[5] = 2;
+    let mut second = Host::connect(house.portal, offers.clone());
+    let status = second.wait(|event| match event {
+        Event::LoginFailed { status, .. } => Some(*status),
+        _ => None,
+    });
+    assert_eq!(status, 0x0302);
+    second.until_closed();
+    let _silent = TcpStream::connect(house.portal).expect("connects");
+    std::thread::sleep(Duration::from_millis(50));
+    let mut fourth = Host::connect(house.portal, offers);
+    fourth.until_closed();
+    house.end();
+}
+
+#[test]
+fn task_management_is_answered_with_its_codes() {
+    let house = House::plain();
+    let mut host = house.host();
+    host.run(Command::new(1, &[0; 6]));
+    assert_eq!(host.function(1, lun(1), 0x1234), 1, "ABORT TASK of no task");
+    assert_eq!(host.function(2, lun(1), u32::MAX), 0, "ABORT TASK SET");
+    assert_eq!(host.function(4, lun(1), u32::MAX), 0, "CLEAR TASK SET");
+    assert_eq!(host.function(5, lun(1), u32::MAX), 0, "LOGICAL UNIT RESET");
+    assert_eq!(host.function(5, lun(9), u32::MAX), 2, "no such unit");
+    assert_eq!(host.function(6, lun(0), u32::MAX), 0, "TARGET WARM RESET");
+    assert_eq!(host.function(8, lun(1), 0x1234), 4, "TASK REASSIGN");
+    assert_eq!(host.function(7, lun(0), u32::MAX), 0, "TARGET COLD RESET");
+    host.until_closed();
+    house.end();
+}
+
+#[test]
+fn discovery_lists_the_target_and_its_portal() {
+    let house = House::plain();
+    let mut host = Host::new(house.portal, Settings::new(INITIATOR, None));
+    let tag = host.core.text(b"SendTargets=All\0");
+    let pairs = host.wait(|event| match event {
+        Event::Text { tag: done, pairs } if *done == tag => Some(pairs.clone()),
+        _ => None,
+    });
+    assert_eq!(pairs, [("TargetName".to_owned(), TARGET.to_owned()), ("TargetAddress".to_owned(), format!("{},1", house.portal))]);
+    host.core.logout();
+    host.wait(|event| matches!(event, Event::LoggedOut { response: 0 }).then_some(()));
+    host.until_closed();
+    house.end();
+}
