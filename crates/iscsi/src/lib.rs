@@ -16,12 +16,16 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod auth;
 pub mod digest;
 pub mod framing;
 pub mod initiator;
 pub mod interface;
 pub mod key;
+pub mod login;
+pub mod pdu;
 pub mod target;
+pub mod text;
 
 pub use digest::crc32c;
 pub use framing::{Piece, Receiver};
