@@ -1,8 +1,27 @@
-//! The connection: what the shell calls.
+//! The connection: what the shell calls, and the queues behind it.
 
-use crate::interface::{Directory, Event, FunctionCode, Landing, LoginStatus, LoginSummary, Reply, Settings, Transmit};
-use crate::key::Negotiated;
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
 use scsi::Lun;
+
+use super::task::{Owed, TaskTable};
+use super::text::TextExchange;
+use super::window::Window;
+use crate::interface::{
+    Directory, Event, FunctionCode, Landing, LoginStatus, LoginSummary, Reply, Settings, TargetParameters, Transmit, TransmitData,
+};
+use crate::key::Negotiated;
+use crate::login::{LOGIN_SEGMENT_LEN, Login, LoginContext, LoginStep};
+use crate::pdu::{
+    DataOut, EXP_CMD_SN_AT, Header, HeaderFrame, LoginRequest, LoginResponse, MAX_CMD_SN_AT, NO_TAG, Opcode, Reject, RejectReason, STAT_SN_AT,
+    put_data_segment_length, put_u32,
+};
+
+/// Nanoseconds of a second.
+pub(super) const SECOND: u64 = 1_000_000_000;
 
 /// What `tgtadm --mode conn --op stat` shows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -21,102 +40,490 @@ pub struct ConnectionCounters {
     pub response_pdus: u64,
 }
 
+/// Where the connection is in its life.
+#[derive(Debug)]
+pub(super) enum Phase {
+    /// Login Requests are awaited.
+    Login(Box<Login>),
+    /// The shell decides about a login; the final response waits.
+    Deciding(Box<Login>, LoginResponse, Vec<u8>),
+    /// Full feature phase.
+    FullFeature,
+    /// Nothing is taken any more; what is queued is still sent.
+    Closing,
+}
+
+/// The PDU whose data segment is on its way.
+#[derive(Debug)]
+pub(super) enum Incoming {
+    /// Nothing to do at its end.
+    Ignored,
+    /// Of the login phase.
+    Login(LoginRequest),
+    /// A command whose task is in the table.
+    Command {
+        /// Its tag.
+        tag: u32,
+        /// Its number.
+        cmd_sn: u32,
+    },
+    /// Data of a task.
+    Data(DataOut, u32),
+    /// Data that nobody wants any more.
+    Owed(DataOut),
+    /// Another request with its header.
+    Request(Header),
+}
+
+/// A request that is not a SCSI Command and waits for its CmdSN: header and data.
+pub(super) type HeldRequest = (Header, Vec<u8>);
+
+/// What waits in the command window.
+#[derive(Debug)]
+pub(super) enum Waiting {
+    /// The task with this tag.
+    Command(u32),
+    /// Another request.
+    Request(HeldRequest),
+}
+
+/// What StatSN a PDU carries.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum StatSn {
+    /// The next one, and uses it up.
+    Take,
+    /// The next one, without using it up.
+    Show,
+    /// None.
+    Absent,
+}
+
+/// Something to send, in order.
+#[derive(Debug)]
+pub(super) enum Outgoing {
+    /// A PDU; its numbers are written when it leaves.
+    Pdu(Header, Vec<u8>, StatSn),
+    /// Data-In and SCSI Response of a task.
+    Reply(u32),
+}
+
 /// A connection of the target role.
 #[derive(Debug)]
 pub struct Connection {
-    settings: Settings,
-    counters: ConnectionCounters,
+    pub(super) settings: Settings,
+    pub(super) phase: Phase,
+    pub(super) negotiated: Negotiated,
+    pub(super) parameters: Option<TargetParameters>,
+    pub(super) summary: Option<LoginSummary>,
+    pub(super) incoming: Incoming,
+    /// Bad header of a PDU whose data digest may turn out wrong.
+    pub(super) incoming_header: Header,
+    pub(super) window: Window<Waiting>,
+    /// Commands and functions that count against the window.
+    pub(super) active: u32,
+    pub(super) tasks: TaskTable,
+    pub(super) owed: Owed,
+    /// Tags of task management requests without response; true: it counts against the window.
+    pub(super) functions: Vec<(u32, bool)>,
+    /// Bytes of requests held in the window.
+    pub(super) held_bytes: usize,
+    pub(super) text: Option<TextExchange>,
+    pub(super) transfer_tag: u32,
+    pub(super) stat_sn: u32,
+    pub(super) outgoing: VecDeque<Outgoing>,
+    pub(super) events: VecDeque<Event>,
+    pub(super) counters: ConnectionCounters,
+    /// Login or logout must be done by then.
+    pub(super) deadline: Option<u64>,
+    pub(super) next_ping: Option<u64>,
+    pub(super) unanswered_pings: u32,
+    /// The end was told to the shell.
+    closing: bool,
 }
 
 impl Connection {
     /// A connection that waits for its first Login Request since `now` (nanoseconds of any clock).
     pub fn new(settings: Settings, now: u64) -> Connection {
-        let _ = now;
-        Connection { settings, counters: ConnectionCounters::default() }
+        let login = Box::new(Login::new(settings.entropy));
+        Connection {
+            deadline: Some(now.saturating_add(settings.login_timeout)),
+            settings,
+            phase: Phase::Login(login),
+            negotiated: Negotiated::default(),
+            parameters: None,
+            summary: None,
+            incoming: Incoming::Ignored,
+            incoming_header: [0; 48],
+            window: Window::new(0, 1),
+            active: 0,
+            tasks: TaskTable::default(),
+            owed: Owed::default(),
+            functions: Vec::new(),
+            held_bytes: 0,
+            text: None,
+            transfer_tag: 0,
+            stat_sn: 0,
+            outgoing: VecDeque::new(),
+            events: VecDeque::new(),
+            counters: ConnectionCounters::default(),
+            next_ping: None,
+            unanswered_pings: 0,
+            closing: false,
+        }
     }
-    /// A header (BHS and AHS) arrived. Where does its data segment go?
+
+    /// A header (BHS and AHS) arrived, its digest was right. Where does its data segment go?
     pub fn handle_header(&mut self, header: &[u8], directory: &dyn Directory, now: u64) -> Landing {
-        let _ = (header, directory, now, &self.settings);
-        Landing::None
+        let _ = (directory, now);
+        self.incoming = Incoming::Ignored;
+        let Some(frame) = HeaderFrame::new(header) else { return Landing::None };
+        self.incoming_header = *frame.basic();
+        let len = frame.data_segment_length();
+        self.counters.receive_bytes += wire_length(header.len(), len);
+        let landing = match self.phase {
+            Phase::Login(_) | Phase::Deciding(..) => self.login_header(frame),
+            Phase::FullFeature => self.full_feature_header(frame),
+            Phase::Closing => Landing::Discard { len },
+        };
+        if len == 0 { Landing::None } else { landing }
     }
+
     /// The PDU is complete (once per PDU, at `Piece::End`). `inline` is empty unless the landing was [`Landing::Inline`].
     pub fn handle_data(&mut self, inline: &[u8], digest_ok: bool, directory: &dyn Directory, now: u64) {
-        let _ = (inline, digest_ok, directory, now);
+        let incoming = core::mem::replace(&mut self.incoming, Incoming::Ignored);
+        if matches!(self.phase, Phase::Closing) {
+            return;
+        }
+        if !digest_ok {
+            self.data_digest_failed(&incoming);
+            return;
+        }
+        match incoming {
+            Incoming::Ignored => {}
+            Incoming::Login(request) => self.login_request(&request, inline, directory, now),
+            Incoming::Command { tag, cmd_sn } => self.command_complete(tag, cmd_sn, directory, now),
+            Incoming::Data(pdu, len) => self.data_out_complete(&pdu, len),
+            Incoming::Owed(pdu) => {
+                if pdu.is_final {
+                    self.owed.end_sequence(pdu.tag);
+                }
+            }
+            Incoming::Request(header) => self.request_complete(&header, inline, directory, now),
+        }
     }
-    /// The stream is broken: header digest wrong, or a data segment beyond the format's limit.
+
+    /// The stream is broken: header digest wrong, or a data segment longer than the receiver takes.
     pub fn handle_broken_stream(&mut self, reason: &str) {
-        let _ = reason;
+        self.close(reason);
     }
+
     /// Time passed: login limit, pings.
     pub fn handle_timeout(&mut self, directory: &dyn Directory, now: u64) {
-        let _ = (directory, now);
+        let _ = directory;
+        if self.deadline.is_some_and(|deadline| now >= deadline) {
+            self.deadline = None;
+            self.close(if self.is_full_feature() { "the initiator does not log out" } else { "the login takes too long" });
+        }
+        if self.next_ping.is_some_and(|at| now >= at) {
+            self.ping(now);
+        }
     }
+
     /// When `handle_timeout` wants to be called.
     pub fn poll_timeout(&self) -> Option<u64> {
-        None
+        [self.deadline, self.next_ping].into_iter().flatten().min()
     }
+
     /// Next event.
     pub fn poll_event(&mut self) -> Option<Event> {
-        None
+        self.events.pop_front()
     }
+
     /// Next PDU to send.
     pub fn poll_transmit(&mut self) -> Option<Transmit> {
-        None
+        loop {
+            let transmit = match self.outgoing.pop_front()? {
+                Outgoing::Pdu(header, data, stat_sn) => Some(self.finish(header, inline_data(data), stat_sn, None)),
+                Outgoing::Reply(tag) => self.next_of_reply(tag),
+            };
+            if transmit.is_some() {
+                return transmit;
+            }
+        }
     }
+
     /// The login that asked with [`Event::LoginReady`] has its session.
     pub fn accept_login(&mut self, tsih: u16, now: u64) {
-        let _ = (tsih, now);
+        let Phase::Deciding(login, mut response, text) = core::mem::replace(&mut self.phase, Phase::FullFeature) else { return };
+        response.tsih = tsih;
+        if let Some(summary) = &mut self.summary {
+            summary.tsih = tsih;
+        }
+        self.negotiated = login.negotiated();
+        self.push_login(response, text);
+        self.deadline = None;
+        let interval = self.ping_interval();
+        self.next_ping = (interval > 0).then(|| now.saturating_add(interval));
     }
+
     /// The login that asked with [`Event::LoginReady`] does not get a session; the connection closes.
     pub fn refuse_login(&mut self, status: LoginStatus, now: u64) {
-        let _ = (status, now);
+        let _ = now;
+        let Phase::Deciding(_, mut response, _) = core::mem::replace(&mut self.phase, Phase::Closing) else { return };
+        response.status = status.0;
+        response.transit = false;
+        response.next_stage = 0;
+        self.push_login(response, Vec::new());
+        self.close(&refusal_reason(status));
     }
-    /// Bring the first `len` bytes of data-out; [`Event::DataReady`] when they are there.
-    pub fn fetch(&mut self, tag: u32, len: u32) {
-        let _ = (tag, len);
-    }
-    /// The task ended: Data-In and SCSI Response.
-    pub fn respond(&mut self, tag: u32, reply: Reply) {
-        let _ = (tag, reply);
-    }
-    /// The task was aborted: no response.
-    pub fn forget(&mut self, tag: u32) {
-        let _ = tag;
-    }
+
     /// A task management function ended.
     pub fn function_response(&mut self, tag: u32, response: FunctionCode) {
-        let _ = (tag, response);
+        let Some(at) = self.functions.iter().position(|(function, _)| *function == tag) else { return };
+        let (_, counted) = self.functions.remove(at);
+        self.active -= u32::from(counted);
+        self.push_function_response(tag, response);
     }
+
     /// Digests of the PDUs that arrive from now on: header, data. Give them to the `Receiver` at every `Piece::End`.
     pub fn digests(&self) -> (bool, bool) {
-        (false, false)
+        if self.is_full_feature() { (self.negotiated.header_digest, self.negotiated.data_digest) } else { (false, false) }
     }
-    /// Login is over.
+
+    /// Login is over and the connection is not closing.
     pub fn is_full_feature(&self) -> bool {
-        false
+        matches!(self.phase, Phase::FullFeature)
     }
+
     /// Who logged in, once [`Event::LoginReady`] was given.
     pub fn summary(&self) -> Option<&LoginSummary> {
-        None
+        self.summary.as_ref()
     }
+
     /// The negotiated parameters.
     pub fn negotiated(&self) -> Negotiated {
-        Negotiated::default()
+        self.negotiated
     }
-    /// Asks the initiator to log out within `seconds`; after that the connection closes.
-    pub fn request_logout(&mut self, seconds: u16, now: u64) {
-        let _ = (seconds, now);
-    }
-    /// SCSI asynchronous event with sense data (RFC 7143 11.9.1 event 0).
-    pub fn async_event(&mut self, lun: Lun, sense: &[u8]) {
-        let _ = (lun, sense);
-    }
-    /// Tells that the target is about to drop this connection (RFC 7143 11.9.1 event 2), then closes it.
-    pub fn announce_drop(&mut self, time_to_wait: u16, time_to_retain: u16) {
-        let _ = (time_to_wait, time_to_retain);
-    }
+
     /// Counters.
     pub fn counters(&self) -> ConnectionCounters {
         self.counters
     }
+
+    /// Commands that wait, run, or are being answered.
+    pub fn task_count(&self) -> usize {
+        self.tasks.len()
+    }
+
+    fn login_header(&mut self, frame: HeaderFrame<'_>) -> Landing {
+        let len = frame.data_segment_length();
+        let Phase::Login(login) = &self.phase else {
+            self.close("a PDU came while the login was being decided");
+            return Landing::Discard { len };
+        };
+        let first = login.first().copied();
+        if frame.opcode() != Opcode::LOGIN_REQUEST {
+            if let Some(first) = first {
+                let response = login.refusal(&first, LoginStatus::INVALID_DURING_LOGIN);
+                self.push_login(response, Vec::new());
+            }
+            self.close("a PDU other than Login Request before full feature phase");
+            return Landing::Discard { len };
+        }
+        let request = LoginRequest::decode(frame.basic());
+        if first.is_none() {
+            self.stat_sn = request.exp_stat_sn;
+            self.window = Window::new(request.cmd_sn, 1);
+        }
+        if len > LOGIN_SEGMENT_LEN || !frame.additional().is_empty() {
+            let response = login.refusal(&request, LoginStatus::INITIATOR_ERROR);
+            self.push_login(response, Vec::new());
+            self.close("malformed Login Request");
+            return Landing::Discard { len };
+        }
+        self.incoming = Incoming::Login(request);
+        Landing::Inline { len }
+    }
+
+    fn login_request(&mut self, request: &LoginRequest, data: &[u8], directory: &dyn Directory, _now: u64) {
+        let Phase::Login(mut login) = core::mem::replace(&mut self.phase, Phase::Closing) else { return };
+        let step = login.handle(request, data, &LoginContext { settings: &self.settings, directory });
+        if self.parameters.is_none()
+            && let Some(parameters) = login.parameters()
+        {
+            self.window = Window::new(login.first().map_or(request.cmd_sn, |first| first.cmd_sn), parameters.max_queue_cmd);
+            self.parameters = Some(parameters.clone());
+        }
+        match step {
+            LoginStep::Respond(response, text) => {
+                self.phase = Phase::Login(login);
+                self.push_login(response, text);
+            }
+            LoginStep::Ready(response, text) => {
+                self.summary = login.summary();
+                if let Some(summary) = &self.summary {
+                    self.events.push_back(Event::LoginReady(summary.clone()));
+                }
+                self.phase = Phase::Deciding(login, response, text);
+            }
+            LoginStep::Refuse(response, text) => {
+                let status = LoginStatus(response.status);
+                self.push_login(response, text);
+                self.close(&refusal_reason(status));
+            }
+        }
+    }
+
+    fn push_login(&mut self, response: LoginResponse, text: Vec<u8>) {
+        self.push(response.encode(), text, StatSn::Take);
+    }
+
+    /// Ends the connection: no more input; what is queued is still given out.
+    pub(super) fn close(&mut self, reason: &str) {
+        self.phase = Phase::Closing;
+        self.stop();
+        if !self.closing {
+            self.closing = true;
+            self.events.push_back(Event::Close { reason: reason.to_string() });
+        }
+    }
+
+    /// The initiator logged out: the answer is queued.
+    pub(super) fn logged_out(&mut self) {
+        self.phase = Phase::Closing;
+        self.stop();
+        self.closing = true;
+        self.events.push_back(Event::Logout);
+    }
+
+    fn stop(&mut self) {
+        self.deadline = None;
+        self.next_ping = None;
+    }
+
+    pub(super) fn push(&mut self, header: Header, data: Vec<u8>, stat_sn: StatSn) {
+        self.outgoing.push_back(Outgoing::Pdu(header, data, stat_sn));
+    }
+
+    /// Reject with the header of what is refused.
+    pub(super) fn reject(&mut self, header: &[u8], reason: RejectReason) {
+        let pdu = Reject { reason: reason.0, tag: NO_TAG, ..Reject::default() };
+        self.push(pdu.encode(), header.to_vec(), StatSn::Take);
+    }
+
+    /// A target transfer tag: never all ones.
+    pub(super) fn new_transfer_tag(&mut self) -> u32 {
+        self.transfer_tag = next_transfer_tag(self.transfer_tag);
+        self.transfer_tag
+    }
+
+    /// Writes numbers and length, counts.
+    pub(super) fn finish(&mut self, mut header: Header, data: TransmitData, stat_sn: StatSn, last_of: Option<u32>) -> Transmit {
+        let len = match &data {
+            TransmitData::None => 0,
+            TransmitData::Inline(bytes) => u32::try_from(bytes.len()).unwrap_or(u32::MAX),
+            TransmitData::Task { len, .. } => *len,
+        };
+        put_data_segment_length(&mut header, len);
+        if stat_sn != StatSn::Absent {
+            put_u32(&mut header, STAT_SN_AT, self.stat_sn);
+        }
+        if stat_sn == StatSn::Take {
+            self.stat_sn = self.stat_sn.wrapping_add(1);
+        }
+        let maximum = self.window.open(self.active);
+        put_u32(&mut header, EXP_CMD_SN_AT, self.window.expected());
+        put_u32(&mut header, MAX_CMD_SN_AT, maximum);
+        self.counters.transmit_bytes += wire_length(header.len(), len);
+        // Login Responses go without digests; everything else a target sends belongs to full feature phase.
+        let digests = Opcode::of(&header) != Opcode::LOGIN_RESPONSE;
+        let header_digest = digests && self.negotiated.header_digest;
+        let data_digest = digests && self.negotiated.data_digest;
+        Transmit { header, data, last_of, header_digest, data_digest }
+    }
+
+    /// Which error of the data digest means what: at ErrorRecoveryLevel 0 the session is the only thing that can be recovered.
+    fn data_digest_failed(&mut self, incoming: &Incoming) {
+        if let Incoming::Command { tag, .. } = incoming {
+            self.drop_task(*tag);
+        }
+        let header = self.incoming_header;
+        self.reject(&header, RejectReason::DATA_DIGEST_ERROR);
+        self.close("data digest error");
+    }
+
+    /// Removes a task without answer; what the initiator still sends for it will be thrown away.
+    pub(super) fn drop_task(&mut self, tag: u32) {
+        let Some((counted, sequences)) = self.tasks.remove(tag, |task| (task.counted, task.transfer.open_sequences())) else { return };
+        self.active -= u32::from(counted);
+        self.owed.add(tag, sequences);
+    }
+
+    /// Brings the first `len` bytes of data-out; [`Event::DataReady`] when they are there.
+    pub fn fetch(&mut self, tag: u32, len: u32) {
+        if let Some(task) = self.tasks.get_mut(tag) {
+            task.transfer.want(len);
+            self.continue_transfer(tag);
+        }
+    }
+
+    /// The task ended: Data-In and SCSI Response. They wait until the initiator has sent what it was asked for (RFC 7143 11.8, 11.17).
+    ///
+    /// A second answer, or one for a task that is not there, changes nothing.
+    pub fn respond(&mut self, tag: u32, reply: Reply) {
+        let Some(task) = self.tasks.get_mut(tag) else { return };
+        if task.reply.is_none() && task.command.is_none() {
+            task.reply = Some(reply);
+            self.queue_reply(tag);
+        }
+    }
+
+    /// The task was aborted: no response. Data on their way to it will be thrown away.
+    pub fn forget(&mut self, tag: u32) {
+        self.drop_task(tag);
+    }
+
+    /// Asks the initiator to log out within `seconds`; after that the connection closes.
+    pub fn request_logout(&mut self, seconds: u16, now: u64) {
+        if self.is_full_feature() {
+            self.push_async(Lun::default(), 1, [0, 0, seconds], Vec::new());
+            self.deadline = Some(now.saturating_add(u64::from(seconds) * SECOND));
+        }
+    }
+
+    /// SCSI asynchronous event with sense data, without their length field (RFC 7143 11.9.1 event 0).
+    pub fn async_event(&mut self, lun: Lun, sense: &[u8]) {
+        if self.is_full_feature() {
+            self.push_async(lun, 0, [0; 3], super::reply::sense_segment(sense));
+        }
+    }
+
+    /// Tells that the target drops this connection (RFC 7143 11.9.1 event 2), then closes it. Both times in seconds.
+    pub fn announce_drop(&mut self, time_to_wait: u16, time_to_retain: u16) {
+        if self.is_full_feature() {
+            let cid = self.summary.as_ref().map_or(0, |summary| summary.cid);
+            self.push_async(Lun::default(), 2, [cid, time_to_wait, time_to_retain], Vec::new());
+            self.close("dropped by the target");
+        }
+    }
+}
+
+/// The target transfer tag after `tag`; all ones means no tag.
+pub(super) fn next_transfer_tag(tag: u32) -> u32 {
+    let next = tag.wrapping_add(1);
+    if next == NO_TAG { 1 } else { next }
+}
+
+fn inline_data(data: Vec<u8>) -> TransmitData {
+    if data.is_empty() { TransmitData::None } else { TransmitData::Inline(data) }
+}
+
+fn refusal_reason(status: LoginStatus) -> String {
+    let words = crate::login::status_name(status.0).unwrap_or("login refused");
+    alloc::format!("login refused: {words} ({:04x})", status.0)
+}
+
+/// Bytes on the wire without digests.
+fn wire_length(header: usize, data: u32) -> u64 {
+    u64::try_from(header).unwrap_or(0) + u64::from(data.next_multiple_of(4))
 }

@@ -1,0 +1,186 @@
+//! The table of tasks of a connection: slots that are reused with their memory, found by initiator task tag.
+
+use alloc::vec::Vec;
+
+use scsi::Asc;
+
+use super::transfer::Transfer;
+use crate::interface::{CommandEvent, Reply};
+
+/// A task from its SCSI Command to its last PDU.
+#[derive(Debug, Default)]
+pub struct Task {
+    /// The command, until it is delivered.
+    pub command: Option<CommandEvent>,
+    /// Delivered out of order.
+    pub immediate: bool,
+    /// Its number was taken out of the window: it counts against MaxCmdSN.
+    pub counted: bool,
+    /// Expected data-out, in bytes.
+    pub data_out: u32,
+    /// Expected data-in, in bytes.
+    pub data_in: u32,
+    /// LUN bytes, for R2Ts.
+    pub lun: scsi::Lun,
+    /// Its data-out.
+    pub transfer: Transfer,
+    /// The connection answers for the unit with CHECK CONDITION, ABORTED COMMAND.
+    pub refused: Option<Asc>,
+    /// The end, once the shell told it.
+    pub reply: Option<Reply>,
+    /// The reply is in the queue.
+    pub queued: bool,
+    /// Bytes of data-in sent.
+    pub sent: u32,
+    /// Bytes of the current Data-In sequence.
+    pub burst: u32,
+    /// Next DataSN or R2TSN: they share one count.
+    pub data_sn: u32,
+    /// Data-In PDUs sent.
+    pub data_in_pdus: u32,
+}
+
+impl Task {
+    /// Ready for another command; memory is kept.
+    fn reset(&mut self) {
+        let transfer = core::mem::take(&mut self.transfer);
+        *self = Task { transfer, ..Task::default() };
+    }
+}
+
+/// Tasks by tag.
+#[derive(Debug, Default)]
+pub struct TaskTable {
+    slots: Vec<Task>,
+    free: Vec<u32>,
+    /// Tag and slot, ascending by tag.
+    index: Vec<(u32, u32)>,
+}
+
+impl TaskTable {
+    /// Number of tasks.
+    pub fn len(&self) -> usize {
+        self.index.len()
+    }
+
+    /// Number of immediate tasks.
+    pub fn immediate(&self) -> usize {
+        self.index.iter().filter(|(_, slot)| self.slots[slot_index(*slot)].immediate).count()
+    }
+
+    /// The task with this tag.
+    pub fn get(&self, tag: u32) -> Option<&Task> {
+        let at = self.find(tag).ok()?;
+        self.slots.get(slot_index(self.index[at].1))
+    }
+
+    /// The task with this tag.
+    pub fn get_mut(&mut self, tag: u32) -> Option<&mut Task> {
+        let at = self.find(tag).ok()?;
+        self.slots.get_mut(slot_index(self.index[at].1))
+    }
+
+    /// A fresh task; `None`: the tag is in use.
+    pub fn insert(&mut self, tag: u32) -> Option<&mut Task> {
+        let Err(at) = self.find(tag) else { return None };
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(Task::default());
+            u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX)
+        });
+        self.index.insert(at, (tag, slot));
+        let task = self.slots.get_mut(slot_index(slot))?;
+        task.reset();
+        Some(task)
+    }
+
+    /// The task is over. Gives what is asked of it on the way out.
+    pub fn remove<R>(&mut self, tag: u32, last: impl FnOnce(&mut Task) -> R) -> Option<R> {
+        let at = self.find(tag).ok()?;
+        let (_, slot) = self.index.remove(at);
+        self.free.push(slot);
+        let task = &mut self.slots[slot_index(slot)];
+        let result = last(task);
+        task.reply = None;
+        Some(result)
+    }
+
+    fn find(&self, tag: u32) -> Result<usize, usize> {
+        self.index.binary_search_by_key(&tag, |(tag, _)| *tag)
+    }
+}
+
+fn slot_index(slot: u32) -> usize {
+    usize::try_from(slot).unwrap_or(usize::MAX)
+}
+
+/// Most aborted tasks whose Data-Out is still awaited and thrown away: as many as the largest window. Older ones are forgotten; their data are then rejected.
+const MAX_OWED: usize = 512;
+
+/// Tags of tasks that are gone while the initiator still sends data for them (RFC 7143 11.5.1: it answers every R2T it got).
+#[derive(Debug, Default)]
+pub struct Owed(Vec<(u32, usize)>);
+
+impl Owed {
+    /// `sequences` of task `tag` will still come.
+    pub fn add(&mut self, tag: u32, sequences: usize) {
+        if sequences == 0 {
+            return;
+        }
+        if self.0.len() == MAX_OWED {
+            self.0.remove(0);
+        }
+        self.0.push((tag, sequences));
+    }
+
+    /// True when data of this task are awaited.
+    pub fn has(&self, tag: u32) -> bool {
+        self.0.iter().any(|(owed, _)| *owed == tag)
+    }
+
+    /// A sequence of the task has ended.
+    pub fn end_sequence(&mut self, tag: u32) {
+        if let Some(at) = self.0.iter().position(|(owed, _)| *owed == tag) {
+            self.0[at].1 -= 1;
+            if self.0[at].1 == 0 {
+                self.0.remove(at);
+            }
+        }
+    }
+
+    /// The initiator uses the tag for a new task: the old one is over.
+    pub fn clear(&mut self, tag: u32) {
+        self.0.retain(|(owed, _)| *owed != tag);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slots_are_reused() {
+        let mut table = TaskTable::default();
+        for tag in [7, 3, 9] {
+            table.insert(tag).unwrap().sent = tag;
+        }
+        assert!(table.insert(3).is_none());
+        assert_eq!(table.remove(3, |task| task.sent), Some(3));
+        assert_eq!(table.remove(3, |task| task.sent), None);
+        assert_eq!(table.insert(4).unwrap().sent, 0);
+        assert_eq!(table.slots.len(), 3);
+        assert_eq!((table.get(9).unwrap().sent, table.len()), (9, 3));
+    }
+
+    #[test]
+    fn owed_data_are_bounded() {
+        let mut owed = Owed::default();
+        for tag in 0..600 {
+            owed.add(tag, 2);
+        }
+        assert!(!owed.has(0) && owed.has(599));
+        owed.end_sequence(599);
+        assert!(owed.has(599));
+        owed.end_sequence(599);
+        assert!(!owed.has(599));
+    }
+}
