@@ -130,6 +130,11 @@ pub enum Request {
     FaultShow,
     /// Discard rules.
     FaultDelete(FaultSelection),
+    /// The decisions that the rules of a unit have made, as the fault journal's text.
+    FaultJournal {
+        tid: i32,
+        lun: u64,
+    },
     /// Flight recorder.
     Trace {
         /// Only this target.

@@ -244,7 +244,8 @@ pub fn trace(rows: &[TraceRow]) -> String {
         let seconds = format!("{}.{:09}", row.time_ns / 1_000_000_000, row.time_ns % 1_000_000_000);
         let took = row.duration_ns.map_or_else(|| "-".to_owned(), |nanoseconds| format!("{} us", nanoseconds / 1000));
         let _ = write!(out, "{seconds} reactor {} tid {} lun {} sid {} tag {:08x} ", row.reactor, row.tid, row.lun, row.sid, row.tag);
-        let _ = write!(out, "{} [{}] {took}: {}", row.command, row.cdb, row.outcome);
+        let range = row.lba.map_or_else(String::new, |lba| format!(" {lba}+{}", row.blocks));
+        let _ = write!(out, "{}{range} {took}: {}", row.command, row.outcome);
         line!(out, "{}{}", if row.note.is_empty() { "" } else { " - " }, row.note);
     }
     out

@@ -265,8 +265,14 @@ pub struct TraceRow {
     pub tag: u32,
     /// Name of the command.
     pub command: String,
-    /// CDB in hex.
-    pub cdb: String,
+    /// Operation code, CDB byte 0.
+    pub opcode: u8,
+    /// First block, for commands that address the medium.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lba: Option<u64>,
+    /// Blocks.
+    #[serde(default)]
+    pub blocks: u64,
     /// How it ended, in words: status, or `hung`, `aborted`.
     pub outcome: String,
     /// Sense in words, or the fault event that did it.

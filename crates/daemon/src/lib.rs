@@ -1,1 +1,28 @@
-//! daemon
+//! The composition root: settings in, a running target out.
+//!
+//! A [`Daemon`] puts the parts together: reactor threads that serve sessions, a control plane that answers requests, the published model
+//! between them. It owns no global state: several may live in one process, which is how tests use it. What is global in a process (signals,
+//! the log's subscriber, the working folder) belongs to the programs.
+#![forbid(unsafe_code)]
+
+mod apply;
+mod control;
+mod diary;
+mod faults;
+mod identity;
+pub mod lock;
+pub mod log;
+pub mod notify;
+mod plane;
+mod publish;
+mod reactors;
+mod settings;
+pub mod size;
+mod start;
+mod state;
+#[cfg(test)]
+mod stub;
+
+pub use reactor::IoChoice;
+pub use settings::{DEFAULT_PORT, DiskSettings, MediumSettings, Portal, Settings, StartError, TargetSettings};
+pub use start::{Daemon, Running, Stopper};

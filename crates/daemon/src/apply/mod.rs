@@ -1,0 +1,245 @@
+//! Carries out requests: one typed request in, one typed reply out, whatever front door it came through.
+//!
+//! The checks come in tgt's order, because scripts tell its error numbers apart. Every change of the model is published as one new snapshot.
+
+mod account;
+mod driver;
+mod error;
+mod parameter;
+mod portal;
+mod session;
+mod system;
+mod target;
+mod unit;
+
+#[cfg(test)]
+mod tests;
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread::Thread;
+
+use admin::code::Code;
+use admin::reply::{Answer, Failure, Reply};
+use admin::request::{Envelope, Request};
+use admin::view::DriverState;
+use fault::journal::Entry;
+use transport::model::UnitCell;
+
+use crate::diary::Seen;
+use crate::log::LogControl;
+use crate::plane::Plane;
+use crate::state::State;
+
+pub use target::create as create_target;
+pub use unit::{NewUnit, create as create_unit};
+
+/// Name of the only driver.
+pub const DRIVER: &str = "iscsi";
+
+/// The control plane: its state, and the data plane below.
+pub struct Control {
+    state: Mutex<State>,
+    plane: Arc<dyn Plane>,
+    log: LogControl,
+    /// A request has asked for the end.
+    ending: AtomicBool,
+    diary: OnceLock<Thread>,
+    /// Ends the daemon.
+    end: Box<dyn Fn() + Send + Sync>,
+}
+
+/// What a request may touch while it is carried out.
+pub(crate) struct Context<'a> {
+    pub state: &'a mut State,
+    pub plane: &'a dyn Plane,
+    pub log: &'a LogControl,
+    /// What the data plane must hear after the next publication.
+    pub news: Vec<News>,
+    /// Set when the daemon must end after the answer.
+    pub end: bool,
+}
+
+/// What the data plane must hear once a model is published.
+pub(crate) enum News {
+    /// A unit is new.
+    Added(Arc<UnitCell>),
+    /// A unit is gone.
+    Removed(Arc<UnitCell>),
+}
+
+impl Context<'_> {
+    /// Publishes the state as it is now, and tells the news.
+    pub fn publish(&mut self) {
+        self.plane.publish(crate::publish::model(self.state));
+        for news in self.news.drain(..) {
+            match news {
+                News::Added(unit) => self.plane.unit_added(&unit),
+                News::Removed(unit) => self.plane.unit_removed(&unit),
+            }
+        }
+    }
+}
+
+/// Success with nothing to tell.
+pub(crate) const DONE: Reply = Ok(Answer::Done);
+
+impl Control {
+    /// Over this state; publishes it at once.
+    pub fn new(state: State, plane: Arc<dyn Plane>, log: LogControl, end: Box<dyn Fn() + Send + Sync>) -> Control {
+        plane.publish(crate::publish::model(&state));
+        Control { state: Mutex::new(state), plane, log, ending: AtomicBool::new(false), diary: OnceLock::new(), end }
+    }
+
+    /// Carries out a request.
+    pub fn apply(&self, envelope: &Envelope) -> Reply {
+        let mut state = self.lock();
+        let mut context = Context { state: &mut state, plane: &*self.plane, log: &self.log, news: Vec::new(), end: false };
+        let reply = gate(&context, envelope).and_then(|()| dispatch(&mut context, &envelope.request));
+        if changes(&envelope.request) {
+            context.publish();
+        }
+        if context.end {
+            self.ending.store(true, Ordering::Release);
+        }
+        drop(state);
+        record(&envelope.request, &reply);
+        if let (Request::FaultNew { .. }, Some(diary)) = (&envelope.request, self.diary.get()) {
+            diary.unpark();
+        }
+        reply
+    }
+
+    /// Who writes fault decisions to the log: woken when a rule is made.
+    pub fn set_diary(&self, thread: Thread) {
+        // There is one for the life of the daemon; a second would be told nothing.
+        let _ = self.diary.set(thread);
+    }
+
+    /// Fault decisions made since `seen`, which is brought up to date; and whether there are rules that can make more.
+    pub fn decisions(&self, seen: &mut Seen) -> (Vec<(i32, u64, Entry)>, bool) {
+        let state = self.lock();
+        (error::decisions(&state, seen), state.faults.len() > 0)
+    }
+
+    /// Ends the daemon if a request has asked for it: called when its answer is on the way.
+    pub fn end_if_asked(&self) {
+        if self.ending.load(Ordering::Acquire) {
+            (self.end)();
+        }
+    }
+
+    /// Opens a portal: for what the daemon does itself at its start.
+    pub fn open_portal(&self, address: SocketAddr) -> std::io::Result<SocketAddr> {
+        let mut state = self.lock();
+        let opened = self.plane.open_portal(address)?;
+        state.portals.push(opened);
+        self.plane.publish(crate::publish::model(&state));
+        Ok(opened)
+    }
+
+    /// Portals in order of opening.
+    pub fn portals(&self) -> Vec<SocketAddr> {
+        self.lock().portals.clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // A panic while the lock was held leaves a state that is still well-formed: every change is made in one assignment at its end.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The driver named by a request must exist and, but in driver requests, be ready.
+fn gate(context: &Context<'_>, envelope: &Envelope) -> Result<(), Failure> {
+    let driver_request = matches!(envelope.request, Request::DriverStart | Request::DriverStop | Request::DriverShow);
+    match envelope.driver.as_deref() {
+        None => Ok(()),
+        Some(DRIVER) if driver_request || context.state.driver == DriverState::Ready => Ok(()),
+        Some(name) => Err(Code::NoDriver.because(format!("driver `{name}`"))),
+    }
+}
+
+fn dispatch(context: &mut Context<'_>, request: &Request) -> Reply {
+    match request {
+        Request::SystemShow => system::show(context),
+        Request::SystemStat => session::system_stat(context),
+        Request::SystemDelete => system::delete(context),
+        Request::SystemUpdate { settings } => system::update(context, settings),
+        Request::TargetNew { tid, name } => target::new(context, *tid, name),
+        Request::TargetDelete { tid, force } => target::delete(context, *tid, *force),
+        Request::TargetShow { tid: None } => Ok(target::show_all(context)),
+        Request::TargetShow { tid: Some(tid) } => target::show_one(context, *tid),
+        Request::TargetStat { tid } => session::target_stat(context, *tid),
+        Request::TargetBind { tid, rules } => target::bind(context, *tid, rules),
+        Request::TargetUnbind { tid, rules } => target::unbind(context, *tid, rules),
+        Request::TargetUpdate { tid, name, value } => target::update(context, *tid, name, value),
+        Request::UnitNew(new) => unit::new(context, new),
+        Request::UnitDelete { tid, lun } => unit::delete(context, *tid, *lun),
+        Request::UnitUpdate { tid, lun, parameters } => parameter::update(context, *tid, *lun, parameters),
+        Request::UnitStat { tid, lun } => session::unit_stat(context, *tid, *lun),
+        Request::PortalNew(request) => portal::new(context, request),
+        Request::PortalDelete(request) => portal::delete(context, request),
+        Request::PortalShow => Ok(portal::show(context)),
+        Request::DriverStart => driver::start(context),
+        Request::DriverStop => driver::stop(context),
+        Request::DriverShow => Ok(driver::show(context)),
+        Request::SessionStat { sid } => session::stat(context, *sid),
+        Request::ConnectionShow { tid } => session::show(context, *tid),
+        Request::ConnectionStat { sid, cid } => session::connection_stat(context, *sid, *cid),
+        Request::ConnectionDelete { tid, sid, cid } => session::delete(context, *tid, *sid, *cid),
+        Request::AccountNew { user, password } => account::new(context, user, password),
+        Request::AccountDelete { user } => account::delete(context, user),
+        Request::AccountShow => Ok(account::show(context)),
+        Request::AccountBind { tid, user, outgoing } => account::bind(context, *tid, user, *outgoing),
+        Request::AccountUnbind { tid, user, outgoing } => account::unbind(context, *tid, user, *outgoing),
+        Request::FaultNew { tid, lun, rule } => error::new(context, *tid, *lun, rule),
+        Request::FaultShow => Ok(error::show(context)),
+        Request::FaultDelete(selection) => error::delete(context, *selection),
+        Request::FaultJournal { tid, lun } => error::journal(context, *tid, *lun),
+        Request::Trace { tid, lun, limit } => Ok(session::trace(context, *tid, *lun, *limit)),
+        Request::Counters => Ok(session::counters(context)),
+        Request::Status => Ok(system::status(context)),
+    }
+}
+
+/// Requests that can change what reactors see.
+fn changes(request: &Request) -> bool {
+    use Request as R;
+    !matches!(
+        request,
+        R::SystemShow
+            | R::SystemStat
+            | R::TargetShow { .. }
+            | R::TargetStat { .. }
+            | R::UnitStat { .. }
+            | R::PortalShow
+            | R::DriverShow
+            | R::SessionStat { .. }
+            | R::ConnectionShow { .. }
+            | R::ConnectionStat { .. }
+            | R::AccountShow
+            | R::FaultShow
+            | R::FaultNew { .. }
+            | R::FaultDelete(_)
+            | R::FaultJournal { .. }
+            | R::Trace { .. }
+            | R::Counters
+            | R::Status
+    )
+}
+
+/// One log line for each change and each refusal: the audit point of all front doors.
+fn record(request: &Request, reply: &Reply) {
+    let shown = match request {
+        Request::AccountNew { user, .. } => format!("AccountNew {{ user: {user:?} }}"),
+        other => format!("{other:?}"),
+    };
+    match reply {
+        Err(failure) => tracing::info!(request = %shown, code = failure.code.number(), "refused: {failure}"),
+        Ok(_) if changes(request) || matches!(request, Request::FaultNew { .. } | Request::FaultDelete(_)) => {
+            tracing::info!(request = %shown, "done");
+        }
+        Ok(_) => tracing::debug!(request = %shown, "answered"),
+    }
+}

@@ -1,0 +1,221 @@
+//! Mode target.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use admin::code::Code;
+use admin::reply::{Answer, Failure, Reply};
+use admin::request::{Binding, RunState};
+use admin::setting::{self, Parameters, Redirect, TargetSetting};
+use admin::view::{ConnectionView, SessionView, TargetParametersView, TargetView};
+use target::access::AccessList;
+
+use super::{Context, DONE, DRIVER, unit};
+use crate::plane::Session;
+use crate::state::{ACCOUNT_LIMIT, State, TARGET_LIMIT, TargetState};
+
+/// How long a forced delete waits for the sessions it closed.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(3);
+/// How often it looks.
+const CLOSE_STEP: Duration = Duration::from_millis(2);
+
+pub fn new(context: &mut Context<'_>, tid: i32, name: &str) -> Reply {
+    if tid < 1 {
+        return Err(Code::InvalidRequest.because(format!("a target's number is 1 or more, not {tid}")));
+    }
+    create(context.state, tid, name)?;
+    DONE
+}
+
+/// Makes a target with its controller at LUN 0.
+///
+/// # Errors
+/// In tgt's order: characters of the name (17), number taken, name taken (9).
+pub fn create(state: &mut State, tid: i32, name: &str) -> Result<(), Failure> {
+    if !setting::is_target_name(name) {
+        return Err(Code::InvalidRequest.because(format!("a target's name has letters, digits, `:`, `.` and `-` only, not `{name}`")));
+    }
+    if state.targets.contains_key(&tid) {
+        return Err(Code::TargetExists.because(format!("target {tid}")));
+    }
+    if state.targets.values().any(|target| target.name == name) {
+        return Err(Code::TargetExists.because(format!("target `{name}`")));
+    }
+    if state.targets.len() >= TARGET_LIMIT {
+        return Err(Code::NoMemory.because(format!("there are {TARGET_LIMIT} targets already")));
+    }
+    let created = state.next_created();
+    let target = TargetState {
+        tid,
+        name: name.into(),
+        created,
+        online: true,
+        parameters: Parameters::default(),
+        nop_interval: state.nop_interval,
+        nop_count: state.nop_count,
+        redirect: Redirect::default(),
+        access: AccessList::default(),
+        hosts: Vec::new(),
+        incoming: Vec::new(),
+        outgoing: None,
+        units: BTreeMap::new(),
+    };
+    state.targets.insert(tid, target);
+    unit::controller(state, tid)
+}
+
+pub fn delete(context: &mut Context<'_>, tid: i32, force: bool) -> Reply {
+    if !context.state.targets.contains_key(&tid) {
+        return Err(Code::NoTarget.into());
+    }
+    let sessions = sessions_of(context, tid);
+    if !sessions.is_empty() {
+        if !force {
+            return Err(Code::TargetActive.because(format!("{} session(s)", sessions.len())));
+        }
+        close(context, tid);
+    }
+    let luns: Vec<u64> = context.state.targets.get(&tid).map(|target| target.units.keys().rev().copied().collect()).unwrap_or_default();
+    for lun in luns {
+        unit::remove(context, tid, lun);
+    }
+    context.state.targets.remove(&tid);
+    DONE
+}
+
+/// Closes the sessions of a target and waits until the reactors have let go of them. The target takes no login meanwhile: it is offline until it is gone.
+fn close(context: &mut Context<'_>, tid: i32) {
+    if let Some(target) = context.state.targets.get_mut(&tid) {
+        target.online = false;
+    }
+    context.publish();
+    context.plane.close_target(tid);
+    let deadline = Instant::now() + CLOSE_PATIENCE;
+    loop {
+        if sessions_of(context, tid).is_empty() || Instant::now() > deadline {
+            return;
+        }
+        std::thread::park_timeout(CLOSE_STEP);
+    }
+}
+
+pub fn update(context: &mut Context<'_>, tid: i32, name: &str, value: &str) -> Reply {
+    let target = context.state.targets.get_mut(&tid).ok_or(Code::NoTarget)?;
+    match TargetSetting::parse(name, value)? {
+        TargetSetting::State(state) => target.online = state == RunState::Ready,
+        TargetSetting::NopInterval(seconds) => target.nop_interval = seconds,
+        TargetSetting::NopCount(count) => target.nop_count = count,
+        TargetSetting::RedirectAddress(address) => target.redirect.address = Some(address),
+        TargetSetting::RedirectPort(port) => target.redirect.port = port,
+        TargetSetting::RedirectReason(reason) => target.redirect.reason = Some(reason),
+        TargetSetting::RedirectCallback(program) => target.redirect.callback = Some(program),
+        TargetSetting::Key(key, value) => target.parameters.set(key, value),
+    }
+    DONE
+}
+
+pub fn bind(context: &mut Context<'_>, tid: i32, rules: &[Binding]) -> Reply {
+    if !context.state.targets.contains_key(&tid) {
+        return Err(Code::NoTarget.into());
+    }
+    for rule in rules {
+        bind_one(context.state, tid, rule)?;
+    }
+    DONE
+}
+
+fn bind_one(state: &mut State, tid: i32, rule: &Binding) -> Result<(), Failure> {
+    if let Binding::Host(host) = rule
+        && state.targets.values().any(|target| target.hosts.contains(host))
+    {
+        return Err(Code::BindingExists.into());
+    }
+    let target = state.targets.get_mut(&tid).ok_or(Code::NoTarget)?;
+    let (list, text) = match rule {
+        Binding::Host(host) => {
+            target.hosts.push(*host);
+            return Ok(());
+        }
+        Binding::Address(text) => (&mut target.access.addresses, text),
+        Binding::Name(text) => (&mut target.access.names, text),
+    };
+    if list.contains(text) {
+        return Err(Code::RuleExists.into());
+    }
+    if list.len() >= ACCOUNT_LIMIT {
+        return Err(Code::NoMemory.because(format!("there are {ACCOUNT_LIMIT} rules already")));
+    }
+    list.push(text.clone());
+    Ok(())
+}
+
+pub fn unbind(context: &mut Context<'_>, tid: i32, rules: &[Binding]) -> Reply {
+    let active = !sessions_of(context, tid).is_empty();
+    let target = context.state.targets.get_mut(&tid).ok_or(Code::NoTarget)?;
+    for rule in rules {
+        let (list, text) = match rule {
+            Binding::Host(host) => {
+                let place = target.hosts.iter().position(|bound| bound == host).ok_or(Code::NoBinding)?;
+                if active {
+                    return Err(Code::TargetActive.into());
+                }
+                target.hosts.remove(place);
+                continue;
+            }
+            Binding::Address(text) => (&mut target.access.addresses, text),
+            Binding::Name(text) => (&mut target.access.names, text),
+        };
+        let place = list.iter().position(|bound| bound == text).ok_or(Code::NoRule)?;
+        list.remove(place);
+    }
+    DONE
+}
+
+pub fn show_all(context: &Context<'_>) -> Answer {
+    let sessions = context.plane.sessions();
+    Answer::Targets(context.state.targets.values().map(|target| view(target, &sessions)).collect())
+}
+
+pub fn show_one(context: &Context<'_>, tid: i32) -> Reply {
+    let target = context.state.targets.get(&tid).ok_or(Code::NoTarget)?;
+    Ok(Answer::TargetParameters(TargetParametersView {
+        redirect: target.redirect.clone(),
+        nop_interval: target.nop_interval,
+        nop_count: target.nop_count,
+        parameters: target.parameters.lines(),
+    }))
+}
+
+fn view(target: &TargetState, sessions: &[Session]) -> TargetView {
+    TargetView {
+        tid: target.tid,
+        name: target.name.clone(),
+        driver: DRIVER.into(),
+        state: if target.online { RunState::Ready } else { RunState::Offline },
+        nop_interval: target.nop_interval,
+        nop_count: target.nop_count,
+        sessions: sessions.iter().rev().filter(|session| session.tid == target.tid).map(session_view).collect(),
+        units: target.units.iter().map(|(&lun, state)| unit::view(lun, state)).collect(),
+        incoming: target.incoming.clone(),
+        outgoing: target.outgoing.clone(),
+        addresses: target.access.addresses.clone(),
+        names: target.access.names.clone(),
+    }
+}
+
+/// A session as it is shown.
+pub fn session_view(session: &Session) -> SessionView {
+    SessionView {
+        sid: session.sid,
+        initiator: session.initiator.clone(),
+        alias: session.alias.clone(),
+        connections: vec![ConnectionView { cid: session.connection.cid, address: session.peer.ip().to_canonical().to_string() }],
+    }
+}
+
+/// Sessions of a target, oldest first.
+pub fn sessions_of(context: &Context<'_>, tid: i32) -> Vec<Session> {
+    let mut sessions = context.plane.sessions();
+    sessions.retain(|session| session.tid == tid);
+    sessions
+}

@@ -1,0 +1,226 @@
+//! The control plane over a stub of the data plane.
+
+use admin::reply::Answer;
+use admin::request::{Binding, Envelope, FaultSelection, PortalRequest, Request, UnitNew};
+use admin::view::{TargetView, UnitView};
+
+use super::Control;
+use crate::stub::{Stub, ask, control, number};
+
+fn target(control: &Control, tid: i32, name: &str) -> u32 {
+    number(&ask(control, Request::TargetNew { tid, name: name.into() }))
+}
+
+fn disk(tid: i32, lun: u64) -> UnitNew {
+    UnitNew { tid, lun, device_type: 0, path: Some("1M".into()), bstype: Some("memory".into()), bsopts: None, bsoflags: None, blocksize: None }
+}
+
+fn unit(control: &Control, new: UnitNew) -> u32 {
+    number(&ask(control, Request::UnitNew(new)))
+}
+
+fn shown(control: &Control) -> Vec<TargetView> {
+    match ask(control, Request::TargetShow { tid: None }) {
+        Ok(Answer::Targets(views)) => views,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn shown_unit(control: &Control, tid: i32, lun: u64) -> UnitView {
+    let targets = shown(control);
+    let target = targets.iter().find(|target| target.tid == tid).expect("target");
+    target.units.iter().find(|unit| unit.lun == lun).expect("unit").clone()
+}
+
+fn update(control: &Control, tid: i32, lun: u64, parameters: &[(&str, &str)]) -> u32 {
+    let parameters = parameters.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect();
+    number(&ask(control, Request::UnitUpdate { tid, lun, parameters }))
+}
+
+fn published(stub: &Stub) -> Vec<(i32, Vec<u64>)> {
+    let model = stub.model.lock().expect("no panic");
+    let model = model.as_ref().expect("published");
+    model.targets.values().map(|target| (target.tid, target.units.keys().copied().collect())).collect()
+}
+
+#[test]
+fn targets_come_and_go_with_tgts_error_numbers() {
+    let (control, stub) = control(false);
+    assert_eq!(target(&control, 3, "iqn.2020-01.com.example:c"), 0);
+    assert_eq!(target(&control, 1, "iqn.2020-01.com.example:a"), 0);
+    assert_eq!(target(&control, 3, "iqn.2020-01.com.example:z"), 9);
+    assert_eq!(target(&control, 4, "iqn.2020-01.com.example:a"), 9);
+    assert_eq!(target(&control, 1, "bad_name"), 17);
+    assert_eq!(target(&control, 0, "x"), 17);
+    assert_eq!(target(&control, -5, "x"), 17);
+    assert_eq!(published(&stub), [(1, vec![0]), (3, vec![0])]);
+    assert_eq!(number(&ask(&control, Request::TargetDelete { tid: 9, force: false })), 4);
+    stub.log_in(5, 3);
+    assert_eq!(number(&ask(&control, Request::TargetDelete { tid: 3, force: false })), 19);
+    assert_eq!(number(&ask(&control, Request::TargetDelete { tid: 3, force: true })), 0);
+    assert_eq!(published(&stub), [(1, vec![0])]);
+    assert_eq!(number(&ask(&control, Request::SystemDelete)), 17);
+}
+
+#[test]
+fn a_new_unit_is_checked_in_order() {
+    let (control, stub) = control(false);
+    assert_eq!(unit(&control, disk(1, 1)), 4);
+    target(&control, 1, "iqn.2020-01.com.example:a");
+    assert_eq!(unit(&control, UnitNew { bstype: Some("nosuch".into()), ..disk(1, 0) }), 10);
+    assert_eq!(unit(&control, UnitNew { bstype: Some("nosuch".into()), ..disk(1, 1) }), 17);
+    assert_eq!(unit(&control, UnitNew { bsoflags: Some("sync".into()), ..disk(1, 1) }), 17);
+    assert_eq!(unit(&control, UnitNew { device_type: 1, ..disk(1, 1) }), 17);
+    assert_eq!(unit(&control, UnitNew { path: Some("nonsense".into()), ..disk(1, 1) }), 17);
+    assert_eq!(unit(&control, UnitNew { bstype: None, path: Some("/nonexistent/x".into()), ..disk(1, 1) }), 17);
+    assert_eq!(unit(&control, UnitNew { lun: 1 << 40, ..disk(1, 1) }), 17);
+    assert_eq!(unit(&control, disk(1, 1)), 0);
+    assert_eq!(unit(&control, disk(1, 1)), 10);
+    let view = shown_unit(&control, 1, 1);
+    assert_eq!((view.scsi_id.as_str(), view.scsi_sn.as_str()), ("IET     00010001", "beaf11"));
+    assert_eq!((view.bytes, view.block_size, view.online, view.removable), (1 << 20, 512, true, false));
+    assert!(stub.told.lock().expect("no panic").contains(&"added 1/1".to_owned()));
+    assert_eq!(number(&ask(&control, Request::UnitDelete { tid: 1, lun: 0 })), 17);
+    assert_eq!(number(&ask(&control, Request::UnitDelete { tid: 9, lun: 1 })), 5);
+    assert_eq!(number(&ask(&control, Request::UnitDelete { tid: 1, lun: 1 })), 0);
+    assert_eq!(number(&ask(&control, Request::UnitDelete { tid: 1, lun: 1 })), 5);
+}
+
+#[test]
+fn a_unit_without_path_is_an_empty_drive() {
+    let (control, _) = control(false);
+    target(&control, 1, "iqn.2020-01.com.example:a");
+    assert_eq!(unit(&control, UnitNew { path: None, ..disk(1, 6) }), 0);
+    let view = shown_unit(&control, 1, 6);
+    assert_eq!((view.bytes, view.block_size, view.online, view.removable, view.path), (0, 512, false, true, None));
+}
+
+#[test]
+fn the_result_of_an_update_is_the_last_error_unless_replaced() {
+    let (control, _) = control(false);
+    target(&control, 1, "iqn.2020-01.com.example:a");
+    unit(&control, disk(1, 1));
+    assert_eq!(update(&control, 9, 1, &[("removable", "1")]), 4);
+    assert_eq!(update(&control, 1, 9, &[("removable", "1")]), 5);
+    assert_eq!(update(&control, 1, 1, &[("nosuch", "1"), ("removable", "1")]), 17);
+    assert!(shown_unit(&control, 1, 1).removable, "a bad key does not stop later ones");
+    assert_eq!(update(&control, 1, 1, &[("nosuch", "1"), ("online", "1")]), 0);
+    assert_eq!(update(&control, 1, 1, &[("removable", "")]), 17);
+    assert_eq!(update(&control, 1, 1, &[("mode_page", "3:0:2:1:2:3")]), 17);
+    assert_eq!(update(&control, 1, 1, &[("mode_page", "0x1c:0:10:8:0")]), 0);
+    assert_eq!(update(&control, 1, 1, &[("vendor_id", "TOO LONG A NAME"), ("scsi_sn", "SN1")]), 0);
+    assert_eq!(shown_unit(&control, 1, 1).scsi_sn, "SN1");
+}
+
+#[test]
+fn a_medium_is_changed_only_while_the_unit_is_offline() {
+    let (control, _) = control(false);
+    target(&control, 1, "iqn.2020-01.com.example:a");
+    unit(&control, disk(1, 1));
+    assert_eq!(update(&control, 1, 1, &[("path", "2M")]), 17);
+    assert_eq!(update(&control, 1, 1, &[("online", "0")]), 0);
+    let view = shown_unit(&control, 1, 1);
+    assert_eq!((view.online, view.bytes), (false, 1 << 20));
+    assert_eq!(update(&control, 1, 1, &[("path", "2M")]), 0);
+    let view = shown_unit(&control, 1, 1);
+    assert_eq!((view.online, view.bytes, view.path.as_deref()), (true, 2 << 20, Some("2M")));
+    assert_eq!(update(&control, 1, 1, &[("online", "0"), ("path", "nonsense")]), 17);
+    let view = shown_unit(&control, 1, 1);
+    assert_eq!((view.online, view.bytes, view.path), (false, 0, None));
+}
+
+#[test]
+fn fault_rules_wait_for_units_and_outlive_them() {
+    let (control, _) = control(false);
+    let rule = "op=WRITE10,lba=0,len=8,key=3,asc=0x0c02";
+    let new = |tid, lun| number(&ask(&control, Request::FaultNew { tid, lun, rule: rule.into() }));
+    let lines = || match ask(&control, Request::FaultShow) {
+        Ok(Answer::Rules(lines)) => lines.iter().map(|line| (line.index, line.tid, line.lun)).collect::<Vec<_>>(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(new(1, 1), 0);
+    assert_eq!(new(2, 5), 0);
+    target(&control, 1, "iqn.2020-01.com.example:a");
+    unit(&control, disk(1, 1));
+    assert_eq!(new(1, 1), 0);
+    assert_eq!(lines(), [(0, 1, 1), (1, 2, 5), (2, 1, 1)]);
+    assert_eq!(number(&ask(&control, Request::UnitDelete { tid: 1, lun: 1 })), 0);
+    assert_eq!(lines(), [(0, 1, 1), (1, 2, 5), (2, 1, 1)]);
+    assert_eq!(ask(&control, Request::FaultDelete(FaultSelection::Rule(0))), Ok(Answer::Removed(1)));
+    assert_eq!(number(&ask(&control, Request::FaultDelete(FaultSelection::Rule(0)))), 17);
+    assert_eq!(ask(&control, Request::FaultDelete(FaultSelection::Unit { tid: 2, lun: None })), Ok(Answer::Removed(1)));
+    assert_eq!(lines(), [(2, 1, 1)]);
+    assert_eq!(ask(&control, Request::FaultDelete(FaultSelection::All)), Ok(Answer::Removed(1)));
+    assert_eq!(new(1, 1), 0);
+    assert_eq!(lines(), [(3, 1, 1)], "numbers are not used again");
+    assert_eq!(number(&ask(&control, Request::FaultNew { tid: 1, lun: 1, rule: "op=NOSUCH".into() })), 17);
+}
+
+#[test]
+fn a_daemon_without_faults_says_so() {
+    let (control, _) = control(true);
+    let reply = ask(&control, Request::FaultNew { tid: 1, lun: 1, rule: "op=WRITE10,key=3,asc=0x0c02".into() });
+    assert!(reply.is_err_and(|failure| failure.code.number() == 17 && failure.detail.contains("--no-faults")));
+}
+
+#[test]
+fn accounts_are_bound_and_forgotten() {
+    let (control, stub) = control(false);
+    let new = |user: &str| number(&ask(&control, Request::AccountNew { user: user.into(), password: "p".into() }));
+    let bind = |tid, user: &str, outgoing| number(&ask(&control, Request::AccountBind { tid, user: user.into(), outgoing }));
+    let unbind = |tid, user: &str, outgoing| number(&ask(&control, Request::AccountUnbind { tid, user: user.into(), outgoing }));
+    target(&control, 1, "iqn.2020-01.com.example:a");
+    assert_eq!((new("u1"), new("u2"), new("u1")), (0, 0, 14));
+    assert_eq!((bind(Some(1), "u1", false), bind(Some(1), "u1", false), bind(Some(1), "nobody", false), bind(Some(9), "u1", false)), (0, 14, 15, 4));
+    assert_eq!((bind(Some(1), "u2", true), bind(Some(1), "u1", true)), (0, 18));
+    assert_eq!((unbind(Some(1), "u1", true), unbind(Some(1), "u2", false), unbind(Some(1), "u2", true)), (15, 15, 0));
+    assert_eq!((bind(None, "u2", false), unbind(None, "u1", false)), (0, 15));
+    assert_eq!(stub.model.lock().expect("no panic").as_ref().map(|model| model.discovery.incoming.len()), Some(1));
+    assert_eq!(number(&ask(&control, Request::AccountDelete { user: "u2".into() })), 0);
+    assert_eq!(stub.model.lock().expect("no panic").as_ref().map(|model| model.discovery.incoming.len()), Some(0));
+    assert_eq!(number(&ask(&control, Request::AccountDelete { user: "u2".into() })), 15);
+}
+
+#[test]
+fn rules_of_access_and_bindings() {
+    let (control, _) = control(false);
+    target(&control, 1, "iqn.2020-01.com.example:a");
+    let bind = |tid, rule: &Binding| number(&ask(&control, Request::TargetBind { tid, rules: vec![rule.clone()] }));
+    let unbind = |tid, rule: &Binding| number(&ask(&control, Request::TargetUnbind { tid, rules: vec![rule.clone()] }));
+    let all = Binding::Address("ALL".into());
+    assert_eq!((bind(1, &all), bind(1, &all), bind(5, &all), unbind(1, &all), unbind(1, &all)), (0, 12, 4, 0, 13));
+    let host = Binding::Host(3);
+    assert_eq!((bind(1, &host), bind(1, &host), unbind(1, &Binding::Host(4)), unbind(1, &host), unbind(1, &host)), (0, 11, 8, 0, 8));
+}
+
+#[test]
+fn a_stopped_driver_takes_no_requests_and_opens_its_portals_again() {
+    let (control, stub) = control(false);
+    let driver = |request| number(&control.apply(&Envelope { driver: Some("iscsi".into()), request }));
+    let portal = |text: &str| PortalRequest { portals: vec![text.into()], nop_interval: None, nop_count: None };
+    assert_eq!(driver(Request::PortalNew(portal("127.0.0.1:9"))), 0);
+    assert_eq!(driver(Request::PortalNew(portal("127.0.0.1:9"))), 17);
+    assert_eq!(driver(Request::PortalNew(portal("127.0.0.1:1"))), 17);
+    assert_eq!(driver(Request::PortalNew(portal("127.0.0.1:99999"))), 17);
+    assert_eq!(driver(Request::DriverStop), 0);
+    assert_eq!(driver(Request::TargetNew { tid: 1, name: "a".into() }), 3);
+    assert_eq!(driver(Request::DriverStart), 0);
+    assert_eq!(driver(Request::TargetNew { tid: 1, name: "a".into() }), 0);
+    assert_eq!(driver(Request::DriverStop), 21);
+    assert_eq!(driver(Request::PortalDelete(portal("127.0.0.1:9"))), 0);
+    assert_eq!(driver(Request::PortalDelete(portal("127.0.0.1:9"))), 17);
+    let unknown = Envelope { driver: Some("nosuch".into()), request: Request::DriverStop };
+    assert_eq!(number(&control.apply(&unknown)), 3);
+    let told = stub.told.lock().expect("no panic").clone();
+    assert_eq!(told, ["open 127.0.0.1:9", "open 127.0.0.1:1", "close 127.0.0.1:9", "open 127.0.0.1:9", "close 127.0.0.1:9"]);
+}
+
+#[test]
+fn connections_are_found_before_they_are_closed() {
+    let (control, stub) = control(false);
+    target(&control, 1, "iqn.2020-01.com.example:a");
+    stub.log_in(5, 1);
+    let delete = |tid, sid, cid| number(&ask(&control, Request::ConnectionDelete { tid, sid, cid }));
+    assert_eq!((delete(9, 5, 0), delete(1, 9, 0), delete(1, 5, 3), delete(1, 5, 0)), (4, 6, 7, 0));
+    assert_eq!(number(&ask(&control, Request::SessionStat { sid: 99 })), 6);
+}

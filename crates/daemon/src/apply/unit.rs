@@ -1,0 +1,231 @@
+//! Mode logicalunit: new, delete, and what show says of a unit. (Update is in `parameter`.)
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use admin::code::Code;
+use admin::reply::{Failure, Reply};
+use admin::request::UnitNew;
+use admin::view::UnitView;
+use device::{Device, Medium, UnitSettings};
+use scsi::{BlockSize, DeviceType};
+use store::{File, Memory, Null, OpenOptions, Store};
+use target::Unit;
+use transport::model::UnitCell;
+
+use super::{Context, DONE, News};
+use crate::identity;
+use crate::state::{State, StoreFlags, UNIT_LIMIT, UnitState};
+
+/// Size of the null store, as in tgt: 1 TiB.
+const NULL_BYTES: u64 = 1 << 40;
+/// The device type that asks for passthrough.
+const PASSTHROUGH: u8 = 0xff;
+
+/// A unit to be made.
+pub struct NewUnit {
+    /// Number.
+    pub lun: u64,
+    /// Store word as shown.
+    pub store: &'static str,
+    /// Path as given; none: removable, without medium.
+    pub path: Option<String>,
+    /// Store flags.
+    pub flags: StoreFlags,
+    /// Block length.
+    pub block_size: BlockSize,
+    /// Serial and identification come from the designator instead of tgt's scheme, and so does its identity from the medium.
+    pub own_identity: bool,
+}
+
+/// Checks in tgt's order: target (4), number (10), then everything else (17).
+pub fn new(context: &mut Context<'_>, request: &UnitNew) -> Reply {
+    let target = context.state.targets.get(&request.tid).ok_or(Code::NoTarget)?;
+    if target.units.contains_key(&request.lun) {
+        return Err(Code::UnitExists.into());
+    }
+    let store = store_word(request)?;
+    let flags = match request.bsoflags.as_deref().filter(|text| !text.is_empty()) {
+        None => StoreFlags::default(),
+        Some(text) => StoreFlags::parse(text).ok_or_else(|| invalid(format!("bsoflags are sync and direct, not `{text}`")))?,
+    };
+    if !flags.is_empty() && store != "rdwr" {
+        return Err(invalid(format!("store {store} takes no bsoflags")));
+    }
+    if let Some(options) = request.bsopts.as_deref().filter(|text| !text.is_empty()) {
+        tracing::debug!(options, "store {store} takes no bsopts: ignored");
+    }
+    if request.device_type != DeviceType::DISK.0 {
+        return Err(invalid(format!("device type {:#04x} is not built yet: only disks", request.device_type)));
+    }
+    let new = NewUnit {
+        lun: request.lun,
+        store,
+        path: request.path.clone(),
+        flags,
+        block_size: request.blocksize.and_then(BlockSize::new).unwrap_or(BlockSize::B512),
+        own_identity: false,
+    };
+    let cell = create(context.state, request.tid, new)?;
+    context.news.push(News::Added(cell));
+    DONE
+}
+
+/// The store's word as we keep it.
+fn store_word(request: &UnitNew) -> Result<&'static str, Failure> {
+    let word = request.bstype.as_deref().unwrap_or("rdwr");
+    if request.device_type == PASSTHROUGH || word == "sg" || word == "bsg" {
+        return Err(invalid("passthrough is not built yet"));
+    }
+    ["rdwr", "aio", "null", "memory"]
+        .into_iter()
+        .find(|known| *known == word)
+        .ok_or_else(|| invalid(format!("no store `{word}`: rdwr, aio, null and memory are built")))
+}
+
+/// Makes a disk at `tid`, opens its medium, and lets the rules that waited for it in.
+///
+/// # Errors
+/// When the target or the number does not fit, or the medium cannot be opened (17 with the reason).
+pub fn create(state: &mut State, tid: i32, new: NewUnit) -> Result<Arc<UnitCell>, Failure> {
+    let target = state.targets.get(&tid).ok_or(Code::NoTarget)?;
+    if target.units.contains_key(&new.lun) {
+        return Err(Code::UnitExists.into());
+    }
+    if target.units.len() >= UNIT_LIMIT || scsi::Lun::from_number(new.lun).is_none() {
+        return Err(invalid(format!("unit numbers go from 1 to {}, not {}", UNIT_LIMIT - 1, new.lun)));
+    }
+    let target_name = target.name.clone();
+    let opened = match &new.path {
+        Some(path) => Some(open(new.store, path, new.flags)?),
+        None => None,
+    };
+    let medium = opened.as_deref().map(medium_of);
+    let device = Device::disk(settings(tid, &target_name, &new), medium);
+    insert(state, tid, new, device, opened)
+}
+
+/// Makes the controller at LUN 0.
+pub fn controller(state: &mut State, tid: i32) -> Result<(), Failure> {
+    let name = state.targets.get(&tid).ok_or(Code::NoTarget)?.name.clone();
+    let new = NewUnit { lun: 0, store: "null", path: None, flags: StoreFlags::default(), block_size: BlockSize::B512, own_identity: false };
+    let settings = UnitSettings { product: "Controller".into(), removable: false, ..settings(tid, &name, &new) };
+    insert(state, tid, new, Device::controller(settings), None).map(|_| ())
+}
+
+fn insert(state: &mut State, tid: i32, new: NewUnit, device: Device, opened: Option<Arc<dyn Store>>) -> Result<Arc<UnitCell>, Failure> {
+    let mut core = Unit::new(device, state.seed);
+    state.faults.attach(tid, new.lun, &mut core);
+    let created = state.next_created();
+    let cell = Arc::new(UnitCell::new(tid, new.lun, core, opened));
+    let unit = UnitState { cell: cell.clone(), store: new.store, path: new.path, flags: new.flags, created };
+    state.targets.get_mut(&tid).ok_or(Code::NoTarget)?.units.insert(new.lun, unit);
+    Ok(cell)
+}
+
+fn settings(tid: i32, target: &str, new: &NewUnit) -> UnitSettings {
+    let medium = if new.own_identity { new.path.as_deref().unwrap_or_default() } else { "" };
+    let unique = identity::designator(target, new.lun, medium);
+    let (scsi_id, scsi_sn) = if new.own_identity {
+        let serial = identity::serial(&unique);
+        (format!("SCUZZY  {serial}"), serial)
+    } else {
+        (format!("IET     {tid:04x}{:04x}", new.lun), format!("beaf{tid}{}", new.lun))
+    };
+    UnitSettings {
+        tid,
+        lun: new.lun,
+        block_size: new.block_size,
+        vendor: if new.own_identity { "SCUZZY".into() } else { "IET".into() },
+        product: "VIRTUAL-DISK".into(),
+        revision: "0001".into(),
+        scsi_id,
+        scsi_sn,
+        unique,
+        removable: new.path.is_none(),
+        read_only: new.flags.read_only,
+        thin: new.own_identity,
+    }
+}
+
+/// Opens a medium.
+///
+/// # Errors
+/// 17 with the reason.
+pub fn open(store: &str, path: &str, flags: StoreFlags) -> Result<Arc<dyn Store>, Failure> {
+    match store {
+        "null" => Ok(Arc::new(Null::new(NULL_BYTES))),
+        "memory" => Ok(Arc::new(Memory::new(crate::size::parse(path).map_err(invalid)?))),
+        _ => {
+            let options =
+                OpenOptions { direct: flags.direct || store == "aio", sync: flags.sync, read_only: flags.read_only, ephemeral: flags.ephemeral };
+            open_file(Path::new(path), options)
+        }
+    }
+}
+
+/// A file that may only be read is served read-only.
+fn open_file(path: &Path, options: OpenOptions) -> Result<Arc<dyn Store>, Failure> {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| PathBuf::from(path));
+    let file = File::open(&absolute, options).map_err(|error| invalid(error.to_string()))?;
+    Ok(Arc::new(file))
+}
+
+/// What a device needs to know of a store.
+pub fn medium_of(store: &dyn Store) -> Medium {
+    let geometry = store.geometry();
+    Medium {
+        bytes: geometry.bytes,
+        read_only: geometry.read_only,
+        can_discard: geometry.can_discard,
+        preferred: geometry.preferred,
+        durable: geometry.durable,
+    }
+}
+
+pub fn delete(context: &mut Context<'_>, tid: i32, lun: u64) -> Reply {
+    if lun == 0 {
+        return Err(invalid("the controller at LUN 0 goes with its target"));
+    }
+    let unit = context.state.unit(tid, lun).ok_or(Code::NoUnit)?;
+    let active = unit.cell.lock().active_tasks();
+    if active > 0 {
+        return Err(Code::UnitActive.because(format!("{active} command(s)")));
+    }
+    remove(context, tid, lun);
+    DONE
+}
+
+/// Takes a unit out of its target. Its fault rules wait for the next one with its numbers; its commands, if any, end aborted.
+pub fn remove(context: &mut Context<'_>, tid: i32, lun: u64) {
+    let Some(unit) = context.state.targets.get_mut(&tid).and_then(|target| target.units.remove(&lun)) else { return };
+    context.state.faults.detach(tid, lun, &mut unit.cell.lock());
+    context.news.push(News::Removed(unit.cell));
+}
+
+/// A unit as show tells it.
+pub fn view(lun: u64, unit: &UnitState) -> UnitView {
+    let view = unit.cell.lock().device().view();
+    UnitView {
+        lun,
+        device_type: view.device_type.0,
+        scsi_id: view.scsi_id,
+        scsi_sn: view.scsi_sn,
+        bytes: view.bytes,
+        block_size: view.block_size,
+        online: view.online,
+        removable: view.removable,
+        prevent_removal: view.prevent_removal,
+        read_only: view.read_only,
+        swp: view.swp,
+        thin: view.thin,
+        store: unit.store.into(),
+        path: unit.path.clone(),
+        sync: unit.flags.sync,
+        direct: unit.flags.direct,
+    }
+}
+
+fn invalid(detail: impl Into<String>) -> Failure {
+    Code::InvalidRequest.because(detail)
+}

@@ -1,0 +1,149 @@
+//! What the control plane asks of the data plane.
+//!
+//! The reactors' hub implements it; tests of the control plane use a stub.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use admin::view::ConnectionStatRow;
+use target::NexusId;
+use transport::hub::Hub;
+use transport::model::{Model, UnitCell};
+use transport::session::SessionView;
+
+/// The data plane as the control plane sees it. Every call returns soon; none waits for an initiator.
+pub trait Plane: Send + Sync {
+    /// Reactors see this model from their next turn on.
+    fn publish(&self, model: Model);
+    /// Listens; gives the address with the port that was chosen.
+    fn open_portal(&self, address: SocketAddr) -> io::Result<SocketAddr>;
+    /// Stops listening. Sessions stay.
+    fn close_portal(&self, address: SocketAddr);
+    /// Normal sessions in full feature phase, oldest first.
+    fn sessions(&self) -> Vec<Session>;
+    /// Has a session closed; false when there is none.
+    fn close_session(&self, tid: i32, sid: u64, cid: u32) -> bool;
+    /// Has all sessions of a target closed.
+    fn close_target(&self, tid: i32);
+    /// A published unit is new: the sessions of its target hear of it.
+    fn unit_added(&self, unit: &Arc<UnitCell>);
+    /// A unit is no longer published: the sessions of its target let go of it.
+    fn unit_removed(&self, unit: &Arc<UnitCell>);
+    /// The unit may have effects that no reactor asked for: have them carried out.
+    fn attend(&self, unit: &Arc<UnitCell>);
+    /// Nanoseconds of the reactors' clock.
+    fn now(&self) -> u64;
+    /// Driver and number of reactors.
+    fn driver(&self) -> (String, u32);
+}
+
+/// A live session.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Session {
+    /// TSIH.
+    pub sid: u64,
+    /// The units' name for it.
+    pub nexus: NexusId,
+    /// Target.
+    pub tid: i32,
+    /// iSCSI name of the initiator.
+    pub initiator: String,
+    /// Its alias.
+    pub alias: Option<String>,
+    /// Address of its connection's other end.
+    pub peer: SocketAddr,
+    /// Connection and its counters.
+    pub connection: ConnectionStatRow,
+}
+
+/// The data plane of reactors.
+pub struct Reactors {
+    /// What they share with us.
+    pub hub: Arc<Hub>,
+    /// Name of the driver they run on.
+    pub driver: &'static str,
+}
+
+impl Plane for Reactors {
+    fn publish(&self, model: Model) {
+        self.hub.publish(model);
+    }
+
+    fn open_portal(&self, address: SocketAddr) -> io::Result<SocketAddr> {
+        self.hub.add_portal(address)
+    }
+
+    fn close_portal(&self, address: SocketAddr) {
+        if !self.hub.remove_portal(address) {
+            tracing::warn!(%address, "the portal was closed already");
+        }
+    }
+
+    fn sessions(&self) -> Vec<Session> {
+        let mut sessions: Vec<Session> = self.hub.sessions().into_iter().filter_map(session).collect();
+        sessions.sort_by_key(|session| session.nexus);
+        sessions
+    }
+
+    fn close_session(&self, tid: i32, sid: u64, cid: u32) -> bool {
+        match (u16::try_from(sid), u16::try_from(cid)) {
+            (Ok(sid), Ok(cid)) => self.hub.close_connection(tid, sid, cid),
+            _ => false,
+        }
+    }
+
+    fn close_target(&self, tid: i32) {
+        self.hub.close_target_sessions(tid);
+    }
+
+    fn unit_added(&self, unit: &Arc<UnitCell>) {
+        self.hub.unit_added(unit.tid, unit);
+    }
+
+    fn unit_removed(&self, unit: &Arc<UnitCell>) {
+        self.hub.unit_removed(unit.tid, unit);
+    }
+
+    fn attend(&self, unit: &Arc<UnitCell>) {
+        self.hub.attend(unit);
+    }
+
+    fn now(&self) -> u64 {
+        now()
+    }
+
+    fn driver(&self) -> (String, u32) {
+        (self.driver.into(), u32::try_from(self.hub.reactors()).unwrap_or(u32::MAX))
+    }
+}
+
+/// Monotonic nanoseconds, the clock of the drivers.
+pub fn now() -> u64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    let part = |value: i64| u64::try_from(value).unwrap_or(0);
+    part(time.tv_sec) * 1_000_000_000 + part(time.tv_nsec)
+}
+
+/// A normal session; discovery sessions have no target and are not shown, as in tgt.
+fn session(view: SessionView) -> Option<Session> {
+    let (sid, cid) = (u64::from(view.sid), u32::from(view.cid));
+    Some(Session {
+        sid,
+        nexus: view.nexus,
+        tid: view.tid?,
+        initiator: view.initiator_name,
+        alias: view.initiator_alias,
+        peer: view.peer,
+        connection: ConnectionStatRow {
+            sid,
+            cid,
+            received_octets: view.traffic.received_bytes,
+            sent_octets: view.traffic.sent_bytes,
+            data_out_pdus: view.traffic.data_out_pdus,
+            data_in_pdus: view.traffic.data_in_pdus,
+            command_pdus: view.traffic.command_pdus,
+            response_pdus: view.traffic.response_pdus,
+        },
+    })
+}

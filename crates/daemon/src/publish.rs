@@ -1,0 +1,72 @@
+//! Makes the published model out of the control plane's state.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use admin::setting::{Key, RedirectReason};
+use admin::view::DriverState;
+use iscsi::{Account, Authentication, TargetParameters};
+use transport::model::{Model, TargetEntry};
+
+use crate::state::{State, TargetState};
+
+/// A snapshot of the state.
+pub fn model(state: &State) -> Model {
+    let targets: BTreeMap<i32, Arc<TargetEntry>> = state.targets.values().map(|target| (target.tid, Arc::new(entry(state, target)))).collect();
+    Model {
+        online: state.online && state.driver == DriverState::Ready,
+        targets,
+        portals: state.portals.clone(),
+        discovery: authentication(state, &state.discovery_incoming, state.discovery_outgoing.as_deref()),
+    }
+}
+
+fn entry(state: &State, target: &TargetState) -> TargetEntry {
+    TargetEntry {
+        tid: target.tid,
+        name: target.name.clone(),
+        alias: None,
+        online: target.online,
+        parameters: parameters(target),
+        access: target.access.clone(),
+        authentication: authentication(state, &target.incoming, target.outgoing.as_deref()),
+        redirect: redirect(target),
+        units: target.units.iter().map(|(&lun, unit)| (lun, unit.cell.clone())).collect(),
+    }
+}
+
+fn authentication(state: &State, incoming: &[String], outgoing: Option<&str>) -> Authentication {
+    let account = |user: &str| -> Option<Account> { state.account(user).cloned() };
+    Authentication { incoming: incoming.iter().filter_map(|user| account(user)).collect(), outgoing: outgoing.and_then(account) }
+}
+
+fn redirect(target: &TargetState) -> Option<(String, u16, bool)> {
+    let address = target.redirect.address.as_ref().filter(|address| !address.is_empty())?;
+    let port = target.redirect.port.parse().unwrap_or(crate::settings::DEFAULT_PORT);
+    Some((address.clone(), port, target.redirect.reason == Some(RedirectReason::Permanent)))
+}
+
+/// Of a target with tgt's names: what it takes in one segment is `MaxRecvDataSegmentLength`.
+fn parameters(target: &TargetState) -> TargetParameters {
+    let number = |key| target.parameters.number(key);
+    let flag = |key| target.parameters.flag(key);
+    TargetParameters {
+        max_recv_data_segment_length: number(Key::MaxRecvDataSegmentLength),
+        header_digest: flag(Key::HeaderDigest),
+        data_digest: flag(Key::DataDigest),
+        initial_r2t: flag(Key::InitialR2T),
+        max_outstanding_r2t: number(Key::MaxOutstandingR2T),
+        immediate_data: flag(Key::ImmediateData),
+        first_burst_length: number(Key::FirstBurstLength),
+        max_burst_length: number(Key::MaxBurstLength),
+        data_pdu_in_order: flag(Key::DataPDUInOrder),
+        data_sequence_in_order: flag(Key::DataSequenceInOrder),
+        error_recovery_level: number(Key::ErrorRecoveryLevel),
+        default_time_2_wait: number(Key::DefaultTime2Wait),
+        default_time_2_retain: number(Key::DefaultTime2Retain),
+        max_connections: number(Key::MaxConnections),
+        max_queue_cmd: number(Key::MaxQueueCmd),
+        nop_interval: target.nop_interval,
+        nop_count: target.nop_count,
+    }
+}

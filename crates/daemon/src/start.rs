@@ -1,0 +1,187 @@
+//! Starting and ending a daemon.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use transport::hub::Hub;
+use transport::limits::Limits;
+use transport::model::Model;
+
+use crate::apply::{self, Control};
+use crate::control::ControlServer;
+use crate::diary::Diary;
+use crate::faults::FaultBook;
+use crate::lock;
+use crate::log::LogControl;
+use crate::plane::Reactors;
+use crate::reactors::ReactorThreads;
+use crate::settings::{MediumSettings, Portal, Settings, StartError, TargetSettings};
+use crate::state::{State, StoreFlags};
+
+/// Makes running daemons.
+pub struct Daemon;
+
+/// A running daemon. Dropping it ends it.
+pub struct Running {
+    control: Arc<Control>,
+    server: Option<ControlServer>,
+    diary: Diary,
+    reactors: ReactorThreads,
+    control_path: Option<PathBuf>,
+    seed: u64,
+    end: Mutex<Receiver<()>>,
+    stopper: Stopper,
+}
+
+/// Asks a daemon to end, from any thread.
+#[derive(Clone)]
+pub struct Stopper(Sender<()>);
+
+impl Stopper {
+    /// [`Running::wait`] returns.
+    pub fn request(&self) {
+        // Nobody waits any more: the daemon has ended.
+        let _ = self.0.send(());
+    }
+}
+
+impl Daemon {
+    /// Opens everything and serves. When this returns, initiators can log in and requests are answered.
+    ///
+    /// # Errors
+    /// Whatever could not be opened, as one line; nothing is left open.
+    pub fn start(settings: Settings) -> Result<Running, StartError> {
+        Daemon::start_with_log(settings, LogControl::default())
+    }
+
+    /// The same; `log` lets requests turn debug messages on and off.
+    ///
+    /// # Errors
+    /// As [`Daemon::start`].
+    pub fn start_with_log(settings: Settings, log: LogControl) -> Result<Running, StartError> {
+        let socket = settings.control.as_deref().map(lock::open).transpose()?;
+        let seed = settings.seed.map_or_else(random_seed, Ok)?;
+        let count = settings.reactors.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, Into::into)).clamp(1, 256);
+        let state = first_state(&settings, seed)?;
+        let hub = Hub::new(Model::new(), count, Limits::default());
+        let reactors = ReactorThreads::start(&hub, settings.io)?;
+        let (sender, receiver) = channel();
+        let stopper = Stopper(sender);
+        let ended = {
+            let stopper = stopper.clone();
+            Box::new(move || stopper.request())
+        };
+        let plane = Arc::new(Reactors { hub, driver: reactors.driver() });
+        let control = Arc::new(Control::new(state, plane, log, ended));
+        open_portals(&control, &settings.portals)?;
+        let control_path = socket.as_ref().map(|socket| socket.path.clone());
+        let server = socket.map(|socket| ControlServer::start(socket, control.clone())).transpose();
+        let server = server.map_err(|error| StartError::Reactor(format!("cannot start the control thread: {error}")))?;
+        let diary = Diary::start(&control).map_err(|error| StartError::Reactor(format!("cannot start the diary: {error}")))?;
+        tracing::info!(seed, reactors = count, driver = reactors.driver(), portals = ?control.portals(), "serving");
+        Ok(Running { control, server, diary, reactors, control_path, seed, end: Mutex::new(receiver), stopper })
+    }
+}
+
+impl Running {
+    /// Portals that are open now, in order of opening, with the ports that were chosen.
+    pub fn portals(&self) -> Vec<SocketAddr> {
+        self.control.portals()
+    }
+
+    /// The control socket.
+    pub fn control_path(&self) -> Option<&Path> {
+        self.control_path.as_deref()
+    }
+
+    /// Seed of the fault decisions.
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// For signal handlers and other threads.
+    pub fn stopper(&self) -> Stopper {
+        self.stopper.clone()
+    }
+
+    /// Waits until someone asks for the end: a [`Stopper`], or a request on the control socket.
+    pub fn wait(&self) {
+        // An error would mean that no stopper is left, but this value holds one.
+        let _ = self.end.lock().unwrap_or_else(PoisonError::into_inner).recv();
+    }
+
+    /// Ends: no more requests, no more logins, sessions closed, threads joined.
+    pub fn stop(self) {
+        drop(self);
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(mut server) = self.server.take() {
+            server.stop();
+        }
+        self.reactors.stop();
+        self.diary.stop();
+        tracing::info!("ended");
+    }
+}
+
+/// The control plane's state before anybody asks for anything.
+fn first_state(settings: &Settings, seed: u64) -> Result<State, StartError> {
+    let faults = FaultBook::new(seed, settings.no_faults);
+    let mut state = State::new(seed, faults, settings.nop_interval, settings.nop_count);
+    for (tid, target) in (1..).zip(&settings.targets) {
+        make_target(&mut state, tid, target)
+            .map_err(|failure| StartError::Model(if failure.detail.is_empty() { failure.to_string() } else { failure.detail }))?;
+    }
+    Ok(state)
+}
+
+fn make_target(state: &mut State, tid: i32, settings: &TargetSettings) -> Result<(), admin::reply::Failure> {
+    apply::create_target(state, tid, &settings.name)?;
+    for (lun, disk) in (1..).zip(&settings.disks) {
+        let read_only = disk.read_only;
+        let (store, path, flags) = match &disk.medium {
+            MediumSettings::Memory(bytes) => ("memory", bytes.to_string(), StoreFlags { read_only, ..StoreFlags::default() }),
+            MediumSettings::File { path, direct, sync, ephemeral } => {
+                let flags = StoreFlags { direct: *direct, sync: *sync, read_only, ephemeral: *ephemeral };
+                ("rdwr", path.to_string_lossy().into_owned(), flags)
+            }
+        };
+        let new = apply::NewUnit { lun, store, path: Some(path), flags, block_size: disk.block_size, own_identity: true };
+        apply::create_unit(state, tid, new)?;
+    }
+    if let Some(account) = &settings.account {
+        state.accounts.push(account.clone());
+    }
+    if let Some(target) = state.targets.get_mut(&tid) {
+        target.access.addresses.clone_from(&settings.allow);
+        target.incoming.extend(settings.account.iter().map(|account| account.user.clone()));
+    }
+    Ok(())
+}
+
+/// Every portal must open, but for the optional ones, of which at least one must.
+fn open_portals(control: &Control, portals: &[Portal]) -> Result<(), StartError> {
+    for portal in portals {
+        match control.open_portal(portal.address) {
+            Ok(_) => {}
+            Err(error) if portal.optional => tracing::info!(address = %portal.address, %error, "not listening there"),
+            Err(error) => {
+                let busy = error.kind() == io::ErrorKind::AddrInUse;
+                return Err(StartError::Portal { address: portal.address, cause: error.to_string(), busy });
+            }
+        }
+    }
+    Ok(())
+}
+
+fn random_seed() -> Result<u64, StartError> {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes).map_err(|error| StartError::Reactor(format!("no random seed: {error}; give one with --seed")))?;
+    Ok(u64::from_le_bytes(bytes))
+}

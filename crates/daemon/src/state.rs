@@ -1,0 +1,183 @@
+//! The control plane's own copy of everything, from which the published model is made.
+//!
+//! One mutex around it, taken by control connections only: no reactor ever waits for it.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use admin::setting::{Parameters, Redirect};
+use admin::view::{DriverState, IsnsView, TargetName};
+use target::access::AccessList;
+use transport::model::UnitCell;
+
+use crate::faults::FaultBook;
+
+/// Most targets: bounds the model and its listing.
+pub const TARGET_LIMIT: usize = 4096;
+/// Most units of one target, LUN 0 among them: what flat space addressing can name.
+pub const UNIT_LIMIT: usize = 16384;
+/// Most accounts, and most rules of one access list.
+pub const ACCOUNT_LIMIT: usize = 4096;
+/// Most portals.
+pub const PORTAL_LIMIT: usize = 64;
+
+/// Everything the administrator can see and change.
+pub struct State {
+    /// Logins are taken.
+    pub online: bool,
+    /// Debug messages are on.
+    pub debug: bool,
+    /// iSNS settings; kept and shown, no client runs.
+    pub isns: IsnsView,
+    /// Driver iscsi.
+    pub driver: DriverState,
+    /// Targets by number.
+    pub targets: BTreeMap<i32, TargetState>,
+    /// Accounts in order of creation.
+    pub accounts: Vec<iscsi::Account>,
+    /// Names of the accounts that discovery asks for.
+    pub discovery_incoming: Vec<String>,
+    /// Name of the account that discovery proves.
+    pub discovery_outgoing: Option<String>,
+    /// Open portals in order of opening.
+    pub portals: Vec<SocketAddr>,
+    /// Portals to open again when the stopped driver starts.
+    pub stopped_portals: Vec<SocketAddr>,
+    /// Default of targets made later.
+    pub nop_interval: u32,
+    /// Default of targets made later.
+    pub nop_count: u32,
+    /// Fault rules by (tid, lun); they outlive units.
+    pub faults: FaultBook,
+    /// Seed of fault decisions.
+    pub seed: u64,
+    /// When the daemon started, on the reactors' clock, in nanoseconds.
+    pub started: u64,
+    /// Counts creations of targets and units: the order in which some lists are printed.
+    pub created: u64,
+}
+
+impl State {
+    /// A daemon with nothing in it.
+    pub fn new(seed: u64, faults: FaultBook, nop_interval: u32, nop_count: u32) -> State {
+        State {
+            online: true,
+            debug: false,
+            isns: IsnsView::default(),
+            driver: DriverState::Ready,
+            targets: BTreeMap::new(),
+            accounts: Vec::new(),
+            discovery_incoming: Vec::new(),
+            discovery_outgoing: None,
+            portals: Vec::new(),
+            stopped_portals: Vec::new(),
+            nop_interval,
+            nop_count,
+            faults,
+            seed,
+            started: crate::plane::now(),
+            created: 0,
+        }
+    }
+
+    /// The next number of the creation order.
+    pub fn next_created(&mut self) -> u64 {
+        self.created += 1;
+        self.created
+    }
+
+    /// The account of that name.
+    pub fn account(&self, user: &str) -> Option<&iscsi::Account> {
+        self.accounts.iter().find(|account| account.user == user)
+    }
+
+    /// Numbers and names of the targets in order of creation.
+    pub fn targets_by_creation(&self) -> Vec<TargetName> {
+        let mut order: Vec<&TargetState> = self.targets.values().collect();
+        order.sort_by_key(|target| target.created);
+        order.iter().map(|target| TargetName { tid: target.tid, name: target.name.clone() }).collect()
+    }
+
+    /// The unit with these numbers.
+    pub fn unit(&self, tid: i32, lun: u64) -> Option<&UnitState> {
+        self.targets.get(&tid)?.units.get(&lun)
+    }
+}
+
+/// One target.
+pub struct TargetState {
+    /// Number.
+    pub tid: i32,
+    /// iSCSI name as given.
+    pub name: String,
+    /// Place in the creation order.
+    pub created: u64,
+    /// Logins are taken.
+    pub online: bool,
+    /// Negotiation keys.
+    pub parameters: Parameters,
+    /// Seconds between pings, 0: none.
+    pub nop_interval: u32,
+    /// Unanswered pings before the connection is closed.
+    pub nop_count: u32,
+    /// Where logins are sent.
+    pub redirect: Redirect,
+    /// Address and name rules.
+    pub access: AccessList,
+    /// SCSI host numbers bound to it; kept and shown nowhere, as in tgt.
+    pub hosts: Vec<u32>,
+    /// Names of the accounts that initiators prove, in order of binding.
+    pub incoming: Vec<String>,
+    /// Name of the account that we prove.
+    pub outgoing: Option<String>,
+    /// Units by number; LUN 0 is the controller.
+    pub units: BTreeMap<u64, UnitState>,
+}
+
+/// One unit.
+pub struct UnitState {
+    /// Core and store, shared with the reactors.
+    pub cell: Arc<UnitCell>,
+    /// Store word as shown.
+    pub store: &'static str,
+    /// Path as given.
+    pub path: Option<String>,
+    /// Store flags.
+    pub flags: StoreFlags,
+    /// Place in the creation order.
+    pub created: u64,
+}
+
+/// How a store is opened: `bsoflags`, and what our own command adds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct StoreFlags {
+    /// Every write is durable when it is answered.
+    pub sync: bool,
+    /// Bypass the page cache.
+    pub direct: bool,
+    /// Never write to it.
+    pub read_only: bool,
+    /// Changes stay in memory.
+    pub ephemeral: bool,
+}
+
+impl StoreFlags {
+    /// Words between colons, recognised by their beginning as tgt does (`sync`, `direct`). `None`: an unknown word.
+    pub fn parse(text: &str) -> Option<StoreFlags> {
+        let mut flags = StoreFlags::default();
+        for word in text.split(':') {
+            match word {
+                word if word.starts_with("sync") => flags.sync = true,
+                word if word.starts_with("direct") => flags.direct = true,
+                _ => return None,
+            }
+        }
+        Some(flags)
+    }
+
+    /// No flag is set.
+    pub fn is_empty(self) -> bool {
+        self == StoreFlags::default()
+    }
+}
