@@ -1,2 +1,36 @@
-//! Placeholder of the skeleton.
-fn main() {}
+//! `scuzzy`: a SCSI target that fails on command.
+
+mod arguments;
+mod banner;
+mod client;
+mod command;
+mod initiator;
+mod table;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::arguments::{Arguments, Command};
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let outcome = match arguments.command {
+        Command::Serve(options) => command::serve::run(options),
+        Command::Fault(options) => command::fault::run(options),
+        Command::Trace(options) => command::trace::run(&options),
+        Command::Stat(options) => command::stat::run(&options),
+        Command::Status(options) => command::stat::status(&options),
+        Command::Explain(options) => command::explain::run(&options),
+        Command::Demo(options) => command::demo::run(&options),
+        Command::Completions { shell } => command::manual::completions(shell),
+        Command::Man { folder } => command::manual::pages(folder.as_deref()),
+    };
+    match outcome {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("scuzzy: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

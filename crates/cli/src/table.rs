@@ -1,0 +1,52 @@
+//! Tables for people.
+
+/// Columns of text, each as wide as its longest cell, two blanks between them.
+pub struct Table {
+    rows: Vec<Vec<String>>,
+    right: Vec<bool>,
+}
+
+impl Table {
+    /// With these headings; a heading that starts with `>` makes a right-aligned column.
+    pub fn new(headings: &[&str]) -> Table {
+        let right = headings.iter().map(|heading| heading.starts_with('>')).collect();
+        let heading = headings.iter().map(|heading| heading.trim_start_matches('>').to_owned()).collect();
+        Table { rows: vec![heading], right }
+    }
+
+    /// Adds a row.
+    pub fn row(&mut self, cells: Vec<String>) {
+        self.rows.push(cells);
+    }
+
+    /// The text, every line with a newline, no blanks at line ends.
+    pub fn text(&self) -> String {
+        let width = |column: usize| self.rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0);
+        let widths: Vec<usize> = (0..self.right.len()).map(width).collect();
+        let mut text = String::new();
+        for row in &self.rows {
+            let mut line = String::new();
+            for ((cell, &width), &right) in row.iter().zip(&widths).zip(&self.right) {
+                let cell = if right { format!("{cell:>width$}") } else { format!("{cell:<width$}") };
+                line.push_str(&cell);
+                line.push_str("  ");
+            }
+            text.push_str(line.trim_end());
+            text.push('\n');
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_line_up() {
+        let mut table = Table::new(&[">#", "NAME"]);
+        table.row(vec!["12".into(), "a".into()]);
+        table.row(vec!["3".into(), "long".into()]);
+        assert_eq!(table.text(), " #  NAME\n12  a\n 3  long\n");
+    }
+}
