@@ -43,6 +43,7 @@ pub struct Epoll {
     /// Handles to close when their file operations have ended.
     closing: Vec<Closing>,
     ready: Vec<Done>,
+    #[allow(clippy::vec_box, reason = "the kernel has addresses inside the box")]
     spare: Vec<Box<Sending>>,
     events: Vec<epoll::Event>,
     finished: Vec<Finished>,
@@ -294,6 +295,9 @@ impl Epoll {
     }
 
     fn accept(&mut self, token: Token, listener: RawFd) {
+        if self.resting.iter().any(|(resting, _)| *resting == listener) {
+            return;
+        }
         for _ in 0..ACCEPTS {
             match rustix::net::accept_with(net::borrow(listener), SocketFlags::CLOEXEC) {
                 Ok(socket) => self.accepted(token, socket),

@@ -1,7 +1,7 @@
 //! Sockets: listening, options, addresses, and errors that name the cure.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
 use std::time::Duration;
 
@@ -130,7 +130,11 @@ fn explain(address: SocketAddr, error: &io::Error) -> io::Error {
 /// `pid 123 (tgtd)`, when /proc shows who listens there.
 fn holder_of(address: SocketAddr) -> Option<String> {
     let table = std::fs::read_to_string(if address.is_ipv6() { "/proc/net/tcp6" } else { "/proc/net/tcp" }).ok()?;
-    let inode = table.lines().skip(1).find_map(|line| listener_inode(line, address.port()))?;
+    // The same port of another address is no obstacle, except where one of both is the wildcard; the exact one comes first.
+    let listeners = || table.lines().skip(1).filter_map(|line| listener(line, address.port()));
+    let own = hexadecimal(address.ip());
+    let exact = listeners().find(|(local, _)| *local == own);
+    let (_, inode) = exact.or_else(|| listeners().find(|(local, _)| address.ip().is_unspecified() || local.bytes().all(|digit| digit == b'0')))?;
     let wanted = format!("socket:[{inode}]");
     for process in std::fs::read_dir("/proc").ok()?.flatten() {
         let name = process.file_name();
@@ -144,15 +148,24 @@ fn holder_of(address: SocketAddr) -> Option<String> {
     None
 }
 
-/// The inode of a line of /proc/net/tcp when it listens on `port`.
-fn listener_inode(line: &str, port: u16) -> Option<&str> {
+/// Local address and inode of a line of /proc/net/tcp when it listens on `port`.
+fn listener(line: &str, port: u16) -> Option<(&str, &str)> {
     /// TCP_LISTEN.
     const LISTEN: &str = "0A";
     let mut fields = line.split_whitespace().skip(1);
-    let (_, local_port) = fields.next()?.rsplit_once(':')?;
+    let (local, local_port) = fields.next()?.rsplit_once(':')?;
     let state = fields.nth(1)?;
     let matches = u16::from_str_radix(local_port, 16) == Ok(port) && state == LISTEN;
-    matches.then(|| fields.nth(5)).flatten()
+    matches.then(|| fields.nth(5)).flatten().map(|inode| (local, inode))
+}
+
+/// An address as /proc/net/tcp writes it: words of four bytes in this machine's order.
+fn hexadecimal(address: IpAddr) -> String {
+    let words = |bytes: &[u8]| bytes.chunks(4).map(|word| format!("{:08X}", u32::from_ne_bytes([word[0], word[1], word[2], word[3]]))).collect();
+    match address {
+        IpAddr::V4(address) => words(&address.octets()),
+        IpAddr::V6(address) => words(&address.octets()),
+    }
 }
 
 #[cfg(test)]
@@ -193,9 +206,9 @@ mod tests {
     #[test]
     fn lines_of_the_table_are_read() {
         let line = "   0: 0100007F:0CBC 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 424242 1 0000000000000000 100";
-        assert_eq!(listener_inode(line, 3260), Some("424242"));
-        assert_eq!(listener_inode(line, 3261), None);
-        assert_eq!(listener_inode(&line.replace(" 0A ", " 01 "), 3260), None);
-        assert_eq!(listener_inode("", 3260), None);
+        assert_eq!(listener(line, 3260), Some((hexadecimal("127.0.0.1".parse().unwrap()).as_str(), "424242")));
+        assert_eq!(listener(line, 3261), None);
+        assert_eq!(listener(&line.replace(" 0A ", " 01 "), 3260), None);
+        assert_eq!(listener("", 3260), None);
     }
 }

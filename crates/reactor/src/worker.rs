@@ -4,6 +4,7 @@
 
 use std::collections::VecDeque;
 use std::os::fd::{BorrowedFd, RawFd};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
@@ -40,6 +41,8 @@ pub struct Workers {
 
 struct Common {
     queue: Mutex<Queue>,
+    /// Threads with a job: raised under the queue's lock, lowered before the job's end can be seen, so that its thread counts as free by then.
+    running: AtomicUsize,
     available: Condvar,
     finished: Mutex<Vec<Finished>>,
     waker: Waker,
@@ -47,15 +50,15 @@ struct Common {
 
 struct Queue {
     jobs: VecDeque<(u64, Job)>,
-    idle: usize,
     stop: bool,
 }
 
 impl Workers {
     /// `waker` is used when the first of some jobs ends.
     pub fn new(waker: Waker) -> Workers {
-        let queue = Queue { jobs: VecDeque::new(), idle: 0, stop: false };
-        let common = Common { queue: Mutex::new(queue), available: Condvar::new(), finished: Mutex::new(Vec::new()), waker };
+        let queue = Queue { jobs: VecDeque::new(), stop: false };
+        let common =
+            Common { queue: Mutex::new(queue), running: AtomicUsize::new(0), available: Condvar::new(), finished: Mutex::new(Vec::new()), waker };
         Workers { common: Arc::new(common), threads: Vec::new() }
     }
 
@@ -64,7 +67,7 @@ impl Workers {
         let more = {
             let mut queue = lock(&self.common.queue);
             queue.jobs.push_back((id, job));
-            queue.jobs.len() > queue.idle
+            queue.jobs.len() + self.common.running.load(Ordering::Acquire) > self.threads.len()
         };
         if more && self.threads.len() < THREADS {
             let common = self.common.clone();
@@ -116,14 +119,15 @@ fn work(common: &Common) {
                     return;
                 }
                 if let Some(job) = queue.jobs.pop_front() {
+                    common.running.fetch_add(1, Ordering::AcqRel);
                     break job;
                 }
-                queue.idle += 1;
                 queue = common.available.wait(queue).unwrap_or_else(PoisonError::into_inner);
-                queue.idle -= 1;
             }
         };
-        finish(common, id, run(job));
+        let result = run(job);
+        common.running.fetch_sub(1, Ordering::AcqRel);
+        finish(common, id, result);
     }
 }
 

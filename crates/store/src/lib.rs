@@ -32,7 +32,8 @@ pub struct Geometry {
     pub preferred: u32,
     /// What it keeps survives the process.
     pub durable: bool,
-    /// Buffers, offsets and lengths of an I/O plan must be multiples of this (direct I/O); 1 otherwise.
+    /// Transfers whose memory, offset and length are multiples of this go straight to the medium (direct I/O); others are right too, but slower. 1
+    /// where it makes no difference.
     pub alignment: u32,
 }
 

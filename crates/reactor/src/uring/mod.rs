@@ -3,6 +3,9 @@
 //! Every operation lives in a slot until the kernel has answered; the slot owns its buffers, so whatever the caller does, the kernel never writes to
 //! memory that someone else has. A slot's number and generation are the request's user data; an answer for an old generation is ignored.
 
+mod setup;
+mod slots;
+
 use std::collections::VecDeque;
 use std::io;
 use std::marker::PhantomData;
@@ -10,9 +13,9 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 
 use io_uring::types::{Fd, FsyncFlags, SubmitArgs, Timespec};
-use io_uring::{IoUring, Probe, cqueue, opcode, squeue};
+use io_uring::{IoUring, cqueue, opcode, squeue};
 
-use crate::buffer::{Buffer, Shared};
+use crate::buffer::Buffer;
 use crate::driver::{Back, Batch, Counters, Done, Driver, Handle, Op, Token};
 use crate::gather::Sending;
 use crate::mailbox::Waker;
@@ -20,10 +23,9 @@ use crate::net;
 use crate::spin::{Spin, monotonic};
 use crate::worker::{Finished, Job, Workers};
 
-/// Requests per submission; more wait in a list of ours.
-const ENTRIES: u32 = 1024;
-/// Answers the kernel can leave before it keeps them itself: one accept, receive and send of a thousand connections, and their file operations.
-const ANSWERS: u32 = 8192;
+use self::setup::Setup;
+use self::slots::{Slots, Socket, Transfer, Work};
+
 /// User data of requests whose answer nobody waits for.
 const IGNORED: u64 = u64::MAX;
 /// How long a listener rests when descriptors or memory are short, in nanoseconds.
@@ -36,11 +38,9 @@ const POLL_FIRST: u16 = 1;
 /// A ring and its slots.
 pub struct Uring {
     ring: IoUring,
-    slots: Vec<Slot>,
-    free: Vec<u32>,
+    slots: Slots,
     /// Requests that found the ring full.
     backlog: VecDeque<squeue::Entry>,
-    sockets: Vec<Socket>,
     /// Handles to close when their operations have ended.
     closing: Vec<Closing>,
     /// Slots of listeners that rest, and until when.
@@ -48,6 +48,7 @@ pub struct Uring {
     workers: Workers,
     waker: Waker,
     ready: Vec<Done>,
+    #[allow(clippy::vec_box, reason = "the kernel has addresses inside the box")]
     spare: Vec<Box<Sending>>,
     finished: Vec<Finished>,
     answers: Vec<cqueue::Entry>,
@@ -59,82 +60,6 @@ pub struct Uring {
     not_send: PhantomData<*const ()>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Setup {
-    /// SINGLE_ISSUER | DEFER_TASKRUN, Linux 6.1.
-    Deferred,
-    /// COOP_TASKRUN, Linux 5.19.
-    Cooperative,
-    Plain,
-}
-
-#[derive(Clone, Copy, Default)]
-struct Socket {
-    recv: Option<u32>,
-    send: Option<u32>,
-    /// The last receive emptied it: waiting comes before trying.
-    empty: bool,
-    /// Closed with the driver.
-    owned: bool,
-}
-
-struct Slot {
-    generation: u32,
-    /// Its handle is being closed.
-    cancelled: bool,
-    work: Work,
-}
-
-/// A file transfer under way; `done` counts what a short one has moved.
-#[derive(Clone, Copy)]
-struct Transfer {
-    token: Token,
-    file: RawFd,
-    offset: u64,
-    at: usize,
-    len: usize,
-    done: usize,
-}
-
-enum Work {
-    Free,
-    Bell,
-    Accept {
-        token: Token,
-        listener: RawFd,
-    },
-    Recv {
-        token: Token,
-        socket: RawFd,
-        buffer: Buffer,
-        from: usize,
-    },
-    Send(Box<Sending>),
-    Read {
-        transfer: Transfer,
-        buffer: Buffer,
-    },
-    Write {
-        transfer: Transfer,
-        source: Shared,
-        sync: bool,
-    },
-    /// Sync and discard: nothing to give back, nothing to continue.
-    Plain {
-        token: Token,
-        file: RawFd,
-    },
-    /// With the worker threads.
-    Job {
-        token: Token,
-        file: RawFd,
-    },
-    Poll {
-        token: Token,
-        fd: RawFd,
-    },
-}
-
 struct Closing {
     token: Token,
     handle: RawFd,
@@ -144,15 +69,13 @@ struct Closing {
 impl Uring {
     /// A ring, with the best set-up this kernel has. The error is the system's: EPERM where it is forbidden, ENOSYS where it is missing.
     pub fn new() -> io::Result<Uring> {
-        let (ring, setup) = build()?;
-        probe(&ring)?;
+        let (ring, setup) = setup::build()?;
+        setup::probe(&ring)?;
         let waker = Waker::new()?;
         let mut this = Uring {
             ring,
-            slots: Vec::new(),
-            free: Vec::new(),
+            slots: Slots::default(),
             backlog: VecDeque::new(),
-            sockets: Vec::new(),
             closing: Vec::new(),
             resting: Vec::new(),
             workers: Workers::new(waker.clone()),
@@ -167,7 +90,7 @@ impl Uring {
             multishot_accept: setup != Setup::Plain,
             not_send: PhantomData,
         };
-        let bell = this.insert(Work::Bell);
+        let bell = this.slots.insert(Work::Bell);
         this.arm(bell);
         Ok(this)
     }
@@ -181,62 +104,21 @@ impl Uring {
         }
     }
 
-    fn insert(&mut self, work: Work) -> u32 {
-        match self.free.pop() {
-            Some(index) => {
-                self.slots[index as usize].work = work;
-                index
-            }
-            None => {
-                self.slots.push(Slot { generation: 0, cancelled: false, work });
-                u32::try_from(self.slots.len() - 1).unwrap_or_else(|_| std::process::abort())
-            }
-        }
-    }
-
-    /// Frees a slot and returns what it held.
-    fn remove(&mut self, index: u32) -> Work {
-        let slot = &mut self.slots[index as usize];
-        slot.generation = slot.generation.wrapping_add(1);
-        slot.cancelled = false;
-        self.free.push(index);
-        std::mem::replace(&mut slot.work, Work::Free)
-    }
-
-    fn key(&self, index: u32) -> u64 {
-        u64::from(self.slots[index as usize].generation) << 32 | u64::from(index)
-    }
-
-    /// The live slot of an answer.
-    fn slot_of(&self, key: u64) -> Option<u32> {
-        let index = u32::try_from(key & u64::from(u32::MAX)).ok()?;
-        let slot = self.slots.get(index as usize)?;
-        (u64::from(slot.generation) == key >> 32 && !matches!(slot.work, Work::Free)).then_some(index)
-    }
-
-    fn socket(&mut self, handle: RawFd) -> Option<&mut Socket> {
-        let index = usize::try_from(handle).ok()?;
-        if index >= self.sockets.len() {
-            self.sockets.resize(index + 1, Socket::default());
-        }
-        self.sockets.get_mut(index)
-    }
-
     fn fail(&mut self, token: Token, error: i32, back: Back) {
         self.ready.push(Done { token, result: Err(error), back });
     }
 
     /// Puts the request of a slot into the ring.
     fn arm(&mut self, index: u32) {
-        let key = self.key(index);
+        let key = self.slots.key(index);
         let entry = self.request(index).user_data(key);
         self.push(entry);
     }
 
     fn request(&mut self, index: u32) -> squeue::Entry {
-        let poll_first = self.setup == Setup::Deferred;
+        let poll_first = self.setup == Setup::Deferred && self.slots.known(self.slots.handle_of(index)).is_some_and(|socket| socket.empty);
         let waker = self.waker.event().map_or(-1, |event| event.as_raw_fd());
-        match &mut self.slots[index as usize].work {
+        match &mut self.slots[index].work {
             Work::Bell => opcode::PollAdd::new(Fd(waker), poll_in()).multi(true).build(),
             Work::Poll { fd, .. } => opcode::PollAdd::new(Fd(*fd), poll_in()).build(),
             Work::Accept { listener, .. } if self.multishot_accept => opcode::AcceptMulti::new(Fd(*listener)).flags(libc::SOCK_CLOEXEC).build(),
@@ -246,8 +128,8 @@ impl Uring {
             Work::Recv { socket, buffer, from, .. } => {
                 self.counters.recvs += 1;
                 let place = &mut buffer[*from..];
-                let empty = usize::try_from(*socket).ok().and_then(|index| self.sockets.get(index)).is_some_and(|socket| socket.empty);
-                let ioprio = if poll_first && empty { POLL_FIRST } else { 0 };
+
+                let ioprio = if poll_first { POLL_FIRST } else { 0 };
                 opcode::Recv::new(Fd(*socket), place.as_mut_ptr(), length(place.len())).ioprio(ioprio).build()
             }
             Work::Send(sending) => {
@@ -301,7 +183,7 @@ impl Uring {
         }
         // The ring answers EAGAIN for a socket that must not block, instead of waiting.
         net::set_nonblocking(listener, false);
-        let index = self.insert(Work::Accept { token, listener });
+        let index = self.slots.insert(Work::Accept { token, listener });
         self.arm(index);
     }
 
@@ -309,13 +191,13 @@ impl Uring {
         if from >= buffer.len() {
             return self.fail(token, libc::EINVAL, Back::Buffer(buffer));
         }
-        match self.socket(handle) {
+        match self.slots.socket(handle) {
             None => return self.fail(token, libc::EBADF, Back::Buffer(buffer)),
             Some(socket) if socket.recv.is_some() => return self.fail(token, libc::EBUSY, Back::Buffer(buffer)),
             Some(_) => {}
         }
-        let index = self.insert(Work::Recv { token, socket: handle, buffer, from });
-        if let Some(socket) = self.socket(handle) {
+        let index = self.slots.insert(Work::Recv { token, socket: handle, buffer, from });
+        if let Some(socket) = self.slots.socket(handle) {
             socket.recv = Some(index);
         }
         self.arm(index);
@@ -324,7 +206,7 @@ impl Uring {
     fn start_send(&mut self, token: Token, handle: RawFd, batch: Batch) {
         self.counters.batches += 1;
         self.counters.pieces += batch.pieces() as u64;
-        match self.socket(handle) {
+        match self.slots.socket(handle) {
             None => return self.fail(token, libc::EBADF, Back::Batch(batch)),
             Some(socket) if socket.send.is_some() => return self.fail(token, libc::EBUSY, Back::Batch(batch)),
             Some(_) if batch.is_empty() => return self.ready.push(Done { token, result: Ok(0), back: Back::Batch(batch) }),
@@ -332,8 +214,8 @@ impl Uring {
         }
         let mut sending = self.spare.pop().unwrap_or_else(Sending::new);
         sending.start(token, handle, batch);
-        let index = self.insert(Work::Send(sending));
-        if let Some(socket) = self.socket(handle) {
+        let index = self.slots.insert(Work::Send(sending));
+        if let Some(socket) = self.slots.socket(handle) {
             socket.send = Some(index);
         }
         self.arm(index);
@@ -341,8 +223,8 @@ impl Uring {
 
     fn start_file(&mut self, work: Work) {
         self.counters.file_ops += 1;
-        let index = self.insert(work);
-        if self.handle_of(index) < 0 {
+        let index = self.slots.insert(work);
+        if self.slots.handle_of(index) < 0 {
             return self.finish(index, Err(libc::EBADF));
         }
         self.arm(index);
@@ -351,51 +233,38 @@ impl Uring {
     /// Sync, and discard of a file.
     fn start_plain(&mut self, token: Token, file: RawFd, request: squeue::Entry) {
         self.counters.file_ops += 1;
-        let index = self.insert(Work::Plain { token, file });
+        let index = self.slots.insert(Work::Plain { token, file });
         if file < 0 {
             return self.finish(index, Err(libc::EBADF));
         }
-        let key = self.key(index);
+        let key = self.slots.key(index);
         self.push(request.user_data(key));
     }
 
     fn start_job(&mut self, token: Token, file: RawFd, job: Job) {
         self.counters.file_ops += 1;
-        let index = self.insert(Work::Job { token, file });
+        let index = self.slots.insert(Work::Job { token, file });
         if file < 0 {
             return self.finish(index, Err(libc::EBADF));
         }
-        self.workers.push(self.key(index), job);
-    }
-
-    fn handle_of(&self, index: u32) -> RawFd {
-        match &self.slots[index as usize].work {
-            Work::Free | Work::Bell => -1,
-            Work::Accept { listener: handle, .. }
-            | Work::Recv { socket: handle, .. }
-            | Work::Plain { file: handle, .. }
-            | Work::Job { file: handle, .. }
-            | Work::Poll { fd: handle, .. } => *handle,
-            Work::Send(sending) => sending.socket,
-            Work::Read { transfer, .. } | Work::Write { transfer, .. } => transfer.file,
-        }
+        self.workers.push(self.slots.key(index), job);
     }
 
     /// An operation has ended: gives back what it owned, and closes its handle when that waited for it.
     fn finish(&mut self, index: u32, result: Result<usize, i32>) {
-        let cancelled = self.slots[index as usize].cancelled;
-        let handle = self.handle_of(index);
-        let (token, back) = match self.remove(index) {
+        let cancelled = self.slots[index].cancelled;
+        let handle = self.slots.handle_of(index);
+        let (token, back) = match self.slots.remove(index) {
             Work::Free | Work::Bell => return,
             Work::Accept { token, .. } | Work::Plain { token, .. } | Work::Job { token, .. } | Work::Poll { token, .. } => (token, Back::None),
             Work::Recv { token, socket, buffer, .. } => {
-                if let Some(socket) = self.socket(socket) {
+                if let Some(socket) = self.slots.socket(socket) {
                     socket.recv = None;
                 }
                 (token, Back::Buffer(buffer))
             }
             Work::Send(mut sending) => {
-                if let Some(socket) = self.socket(sending.socket) {
+                if let Some(socket) = self.slots.socket(sending.socket) {
                     socket.send = None;
                 }
                 let (token, batch) = (sending.token, std::mem::take(&mut sending.batch));
@@ -417,13 +286,13 @@ impl Uring {
     }
 
     fn answer(&mut self, entry: &cqueue::Entry) {
-        let Some(index) = self.slot_of(entry.user_data()) else { return };
+        let Some(index) = self.slots.slot_of(entry.user_data()) else { return };
         let result = usize::try_from(entry.result()).map_err(|_| -entry.result());
-        let slot = &self.slots[index as usize];
+        let slot = &self.slots[index];
         // Interrupted or refused for want of patience: again, unless it is to end.
         if !slot.cancelled && matches!(result, Err(libc::EINTR | libc::EAGAIN)) && !matches!(slot.work, Work::Accept { .. } | Work::Bell) {
             if result == Err(libc::EAGAIN) {
-                net::set_nonblocking(self.handle_of(index), false);
+                net::set_nonblocking(self.slots.handle_of(index), false);
             }
             return self.arm(index);
         }
@@ -444,11 +313,11 @@ impl Uring {
     }
 
     fn accepted(&mut self, index: u32, result: Result<usize, i32>, more: bool) {
-        let Work::Accept { token, .. } = self.slots[index as usize].work else { return };
+        let Work::Accept { token, .. } = self.slots[index].work else { return };
         match result {
             Ok(socket) => self.take_connection(token, socket),
             Err(libc::EINVAL) if self.multishot_accept => self.multishot_accept = false,
-            Err(error) if !net::concerns_one_connection(error) && error != libc::EAGAIN && !self.slots[index as usize].cancelled => {
+            Err(error) if !net::concerns_one_connection(error) && error != libc::EAGAIN && !self.slots[index].cancelled => {
                 self.fail(token, error, Back::None);
                 if !more {
                     self.resting.push((index, self.now() + ACCEPT_PAUSE));
@@ -457,7 +326,7 @@ impl Uring {
             }
             Err(_) => {}
         }
-        match (more, self.slots[index as usize].cancelled) {
+        match (more, self.slots[index].cancelled) {
             (true, _) => {}
             (false, true) => self.finish(index, Err(libc::ECANCELED)),
             (false, false) => self.arm(index),
@@ -476,8 +345,8 @@ impl Uring {
     }
 
     fn received(&mut self, index: u32, result: Result<usize, i32>, more: bool) {
-        let handle = self.handle_of(index);
-        if let Some(socket) = self.socket(handle) {
+        let handle = self.slots.handle_of(index);
+        if let Some(socket) = self.slots.socket(handle) {
             socket.empty = !more;
         }
         self.counters.bytes_in += result.unwrap_or(0) as u64;
@@ -485,7 +354,7 @@ impl Uring {
     }
 
     fn sent(&mut self, index: u32, result: Result<usize, i32>) {
-        let slot = &mut self.slots[index as usize];
+        let slot = &mut self.slots[index];
         let Work::Send(sending) = &mut slot.work else { return };
         let result = match result {
             Ok(bytes) => {
@@ -503,7 +372,7 @@ impl Uring {
     }
 
     fn transferred(&mut self, index: u32, result: Result<usize, i32>) {
-        let slot = &mut self.slots[index as usize];
+        let slot = &mut self.slots[index];
         let (transfer, reading) = match &mut slot.work {
             Work::Read { transfer, .. } => (transfer, true),
             Work::Write { transfer, .. } => (transfer, false),
@@ -534,8 +403,8 @@ impl Uring {
 
     /// A file system without RWF_DSYNC: the worker threads know the other way.
     fn write_then_sync(&mut self, index: u32) {
-        let key = self.key(index);
-        let slot = &self.slots[index as usize];
+        let key = self.slots.key(index);
+        let slot = &self.slots[index];
         match &slot.work {
             Work::Write { transfer, source, sync: true } if !slot.cancelled => {
                 let data = source[transfer.at..].as_ptr();
@@ -551,12 +420,12 @@ impl Uring {
             return self.fail(token, libc::EBADF, Back::None);
         }
         self.closing.push(Closing { token, handle, reset });
-        for index in 0..u32::try_from(self.slots.len()).unwrap_or(u32::MAX) {
-            if self.handle_of(index) != handle || self.slots[index as usize].cancelled {
+        for index in self.slots.numbers() {
+            if self.slots.handle_of(index) != handle || self.slots[index].cancelled {
                 continue;
             }
-            self.slots[index as usize].cancelled = true;
-            let key = self.key(index);
+            self.slots[index].cancelled = true;
+            let key = self.slots.key(index);
             let rests = self.resting.iter().position(|(resting, _)| *resting == index);
             if let Some(rests) = rests {
                 self.resting.swap_remove(rests);
@@ -572,12 +441,11 @@ impl Uring {
 
     fn close_if_idle(&mut self, handle: RawFd) {
         let Some(position) = self.closing.iter().position(|closing| closing.handle == handle) else { return };
-        let slots = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
-        if (0..slots).any(|index| self.handle_of(index) == handle) {
+        if self.slots.numbers().any(|index| self.slots.handle_of(index) == handle) {
             return;
         }
         let closing = self.closing.swap_remove(position);
-        if let Some(socket) = self.socket(handle) {
+        if let Some(socket) = self.slots.socket(handle) {
             *socket = Socket::default();
         }
         net::close(handle, closing.reset);
@@ -598,7 +466,7 @@ impl Uring {
         let mut finished = std::mem::take(&mut self.finished);
         self.workers.finished(&mut finished);
         for Finished { id, result } in finished.drain(..) {
-            if let Some(index) = self.slot_of(id) {
+            if let Some(index) = self.slots.slot_of(id) {
                 self.finish(index, result);
             }
         }
@@ -689,7 +557,7 @@ impl Driver for Uring {
                 self.start_job(token, file, Job::Zero { file, offset, len, block_device, sync });
             }
             Op::Poll { fd } => {
-                let index = self.insert(Work::Poll { token, fd });
+                let index = self.slots.insert(Work::Poll { token, fd });
                 self.arm(index);
             }
             Op::Close { handle, reset } => self.close(token, handle, reset),
@@ -735,14 +603,14 @@ impl Driver for Uring {
 
     fn adopt(&mut self, socket: OwnedFd) -> Handle {
         let handle = socket.into_raw_fd();
-        if let Some(socket) = self.socket(handle) {
+        if let Some(socket) = self.slots.socket(handle) {
             *socket = Socket { owned: true, ..Socket::default() };
         }
         handle
     }
 
     fn detach(&mut self, handle: Handle) -> Option<OwnedFd> {
-        let socket = self.socket(handle)?;
+        let socket = self.slots.socket(handle)?;
         let idle = socket.owned && socket.recv.is_none() && socket.send.is_none();
         idle.then(|| {
             *socket = Socket::default();
@@ -756,32 +624,27 @@ impl Drop for Uring {
     fn drop(&mut self) {
         // Threads first: they use buffers of slots.
         self.workers = Workers::new(self.waker.clone());
-        let live = |slot: &Slot| !matches!(slot.work, Work::Free | Work::Job { .. });
         let limit = self.now() + END_LIMIT;
         for (index, _) in std::mem::take(&mut self.resting) {
-            self.remove(index);
+            self.slots.remove(index);
         }
-        for index in 0..u32::try_from(self.slots.len()).unwrap_or(u32::MAX) {
-            let slot = &mut self.slots[index as usize];
-            if live(slot) {
+        for index in self.slots.numbers() {
+            let slot = &mut self.slots[index];
+            if slot.is_live() {
                 slot.cancelled = true;
-                let key = self.key(index);
+                let key = self.slots.key(index);
                 self.push(opcode::AsyncCancel::new(key).build().user_data(IGNORED));
             }
         }
-        while self.slots.iter().any(live) && self.now() < limit {
+        while self.slots.any_live() && self.now() < limit {
             self.end_turn();
         }
-        if self.slots.iter().any(live) {
+        if self.slots.any_live() {
             // The kernel still has buffers of these slots: better lost than reused under it.
-            std::mem::forget(std::mem::take(&mut self.slots));
+            self.slots.leak();
         }
-        for (handle, socket) in self.sockets.iter().enumerate() {
-            if let Ok(handle) = RawFd::try_from(handle)
-                && socket.owned
-            {
-                net::close(handle, false);
-            }
+        for handle in self.slots.owned() {
+            net::close(handle, false);
         }
     }
 }
@@ -797,10 +660,10 @@ impl Uring {
         let mut answers = std::mem::take(&mut self.answers);
         answers.extend(self.ring.completion());
         for entry in answers.drain(..) {
-            if let Some(index) = self.slot_of(entry.user_data())
+            if let Some(index) = self.slots.slot_of(entry.user_data())
                 && !cqueue::more(entry.flags())
             {
-                self.remove(index);
+                self.slots.remove(index);
             }
         }
     }
@@ -810,50 +673,6 @@ impl std::fmt::Debug for Uring {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Uring({}, {:?})", self.ring.as_raw_fd(), self.setup)
     }
-}
-
-fn build() -> io::Result<(IoUring, Setup)> {
-    let attempt = |setup| {
-        let mut builder = IoUring::builder();
-        builder.setup_cqsize(ANSWERS).setup_clamp();
-        match setup {
-            Setup::Deferred => builder.setup_single_issuer().setup_defer_taskrun().setup_taskrun_flag(),
-            Setup::Cooperative => builder.setup_coop_taskrun().setup_taskrun_flag(),
-            Setup::Plain => &mut builder,
-        };
-        builder.build(ENTRIES).map(|ring| (ring, setup))
-    };
-    let mut result = attempt(Setup::Deferred);
-    for setup in [Setup::Cooperative, Setup::Plain] {
-        // Only EINVAL says that the flags are the trouble.
-        match &result {
-            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => result = attempt(setup),
-            _ => break,
-        }
-    }
-    result
-}
-
-/// Refuses a kernel that lacks what the driver needs.
-fn probe(ring: &IoUring) -> io::Result<()> {
-    let unsupported = || io::Error::from_raw_os_error(libc::EINVAL);
-    if !ring.params().is_feature_ext_arg() || !ring.params().is_feature_nodrop() || !ring.params().is_feature_fast_poll() {
-        return Err(unsupported());
-    }
-    let mut probe = Probe::new();
-    ring.submitter().register_probe(&mut probe)?;
-    let needed = [
-        opcode::Accept::CODE,
-        opcode::Recv::CODE,
-        opcode::SendMsg::CODE,
-        opcode::Read::CODE,
-        opcode::Write::CODE,
-        opcode::Fsync::CODE,
-        opcode::Fallocate::CODE,
-        opcode::PollAdd::CODE,
-        opcode::AsyncCancel::CODE,
-    ];
-    if needed.iter().all(|code| probe.is_supported(*code)) { Ok(()) } else { Err(unsupported()) }
 }
 
 fn poll_in() -> u32 {
