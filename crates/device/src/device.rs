@@ -15,8 +15,9 @@ use crate::primary::mode_pages::ModePages;
 use crate::progress::{Progress, State};
 use crate::{controller, disk, primary};
 
-/// Most bytes one READ, WRITE, VERIFY or WRITE AND VERIFY may move, told as MAXIMUM TRANSFER LENGTH (VPD page B0h): what a task may hold in buffers.
-pub const MAX_TRANSFER_BYTES: u32 = 16 << 20;
+/// Most bytes one READ, WRITE, VERIFY or WRITE AND VERIFY may move, told as MAXIMUM TRANSFER LENGTH (VPD page B0h):
+/// the largest payload buffer a task may hold, and room for 65536 blocks of 512 bytes.
+pub const MAX_TRANSFER_BYTES: u32 = 32 << 20;
 
 /// Unit attentions that wait for [`Device::poll_notice`]. More than this many different ones at once cannot tell an initiator anything new.
 const MAX_NOTICES: usize = 64;

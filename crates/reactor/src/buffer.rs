@@ -12,7 +12,7 @@ use std::rc::Rc;
 
 /// Smallest size class in bytes: a page.
 pub const SMALLEST_BUFFER: usize = 4 << 10;
-/// Largest size class in bytes: above the largest transfer of one command (MAXIMUM TRANSFER LENGTH), so one buffer always suffices.
+/// Largest size class in bytes: not below the largest transfer of one command (MAXIMUM TRANSFER LENGTH), so one buffer always suffices.
 pub const LARGEST_BUFFER: usize = 32 << 20;
 
 /// Powers of two from 4 KiB to 32 MiB.

@@ -21,10 +21,12 @@ impl BlockSize {
     pub const B512: BlockSize = BlockSize(512);
     /// 4096 bytes.
     pub const B4096: BlockSize = BlockSize(4096);
+    /// 65536 bytes, the longest.
+    pub const MAX: BlockSize = BlockSize(65536);
 
     /// `None` unless `bytes` is a power of two from 512 to 65536.
     pub const fn new(bytes: u32) -> Option<BlockSize> {
-        if bytes.is_power_of_two() && bytes >= 512 && bytes <= 65536 { Some(BlockSize(bytes)) } else { None }
+        if bytes.is_power_of_two() && bytes >= 512 && bytes <= BlockSize::MAX.0 { Some(BlockSize(bytes)) } else { None }
     }
 
     /// Length in bytes.

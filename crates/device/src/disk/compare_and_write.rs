@@ -3,10 +3,9 @@
 use scsi::Outcome;
 
 use super::fault::{Access, miscompare, store_fault, unexpected, write_error};
-use super::limits::max_compare_and_write;
 use super::read_write::remember_cached_loss;
 use super::{Span, data_mismatch, transfer_len};
-use crate::cdb::{bad_field, byte, fail};
+use crate::cdb::fail;
 use crate::device::Device;
 use crate::operation::{Request, Step, StoreAnswer, StoreOp, StoreResult};
 use crate::primary::force_unit_access;
@@ -18,11 +17,6 @@ pub(crate) struct CompareAndWrite {
     len: u32,
     stable: bool,
     compared: bool,
-}
-
-/// MAXIMUM COMPARE AND WRITE LENGTH.
-pub(super) fn check(device: &Device, cdb: &[u8]) -> Result<(), Outcome> {
-    if byte(cdb, 13) > max_compare_and_write(device) { Err(bad_field(13, Some(7))) } else { Ok(()) }
 }
 
 /// First step. `Err`: it ends at once.
@@ -112,10 +106,9 @@ mod tests {
         assert_eq!(bench.refused(&cdb(0, 3), &[0; 2048]), 0x0005_0e03);
         assert_eq!(bench.refused(&cdb(0, 8), &[0; 8192]), 0x0005_2100);
         assert_eq!(bench.sense(&cdb(0x20, 1), &[0; 1024]), Sense::invalid_cdb_field(1, Some(7)));
-        let settings = crate::UnitSettings { block_size: BlockSize::new(65536).unwrap(), ..settings() };
+        let settings = crate::UnitSettings { block_size: BlockSize::MAX, ..settings() };
         let mut bench = Bench::with(settings, 300);
-        assert_eq!(bench.sense(&cdb(0, 129), &[]), Sense::invalid_cdb_field(13, Some(7)));
-        assert_eq!(bench.refused(&cdb(0, 128), &[]), 0x0005_0e03);
+        assert_eq!(bench.refused(&cdb(0, 255), &[]), 0x0005_0e03, "the field is the only limit");
         assert!(bench.ops.is_empty());
     }
 

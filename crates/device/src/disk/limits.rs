@@ -1,6 +1,8 @@
 //! Limits of block commands: told in VPD page B0h, enforced where the command is checked.
 
-use crate::device::{Device, MAX_TRANSFER_BYTES};
+use scsi::BlockSize;
+
+use crate::device::MAX_TRANSFER_BYTES;
 
 /// MAXIMUM UNMAP LBA COUNT: blocks of all descriptors of one UNMAP together. Half a gigabyte at 512 bytes: an abort waits for no more.
 pub const MAX_UNMAP_BLOCKS: u32 = 1 << 20;
@@ -20,8 +22,10 @@ pub const PATTERN_PIECE: u64 = 16 << 20;
 /// Bytes of one store operation that zeroes or deallocates.
 pub const ZERO_PIECE: u64 = 1 << 30;
 
-/// MAXIMUM COMPARE AND WRITE LENGTH in blocks: both halves fit one transfer, and the field of the CDB is one byte.
-pub fn max_compare_and_write(device: &Device) -> u8 {
-    let blocks = (MAX_TRANSFER_BYTES / 2) >> device.block_size().shift();
-    u8::try_from(blocks).unwrap_or(u8::MAX)
-}
+/// MAXIMUM COMPARE AND WRITE LENGTH in blocks: whatever the one byte of the CDB can say, since both halves fit one transfer.
+pub const MAX_COMPARE_AND_WRITE_BLOCKS: u8 = u8::MAX;
+
+const _: () = assert!(
+    2 * (MAX_COMPARE_AND_WRITE_BLOCKS as u32) * BlockSize::MAX.bytes() <= MAX_TRANSFER_BYTES,
+    "both halves of COMPARE AND WRITE fit one transfer"
+);

@@ -51,10 +51,7 @@ pub(crate) fn check(device: &Device, request: &Request<'_>) -> Result<(), Outcom
             verify::check(request)?;
             check_length(device, request)
         }
-        Op::CompareAndWrite => {
-            check_protection(cdb)?;
-            compare_and_write::check(device, cdb)
-        }
+        Op::CompareAndWrite => check_protection(cdb),
         Op::WriteSame10 | Op::WriteSame16 => {
             check_protection(cdb)?;
             write_same::check(device, request)

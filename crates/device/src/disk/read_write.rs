@@ -204,11 +204,11 @@ mod tests {
     #[test]
     fn the_maximum_transfer_length() {
         let settings = UnitSettings { block_size: BlockSize::new(65536).unwrap(), ..settings() };
-        let mut bench = Bench::with(settings, 300);
-        assert_eq!(bench.good(&cdb(0x28, 0, 0, 256)).len(), 16 << 20);
-        assert_eq!(bench.sense(&cdb(0x28, 0, 0, 257), &[]), Sense::invalid_cdb_field(7, Some(7)));
+        let mut bench = Bench::with(settings, 600);
+        assert_eq!(bench.good(&cdb(0x28, 0, 0, 512)).len(), 32 << 20);
+        assert_eq!(bench.sense(&cdb(0x28, 0, 0, 513), &[]), Sense::invalid_cdb_field(7, Some(7)));
         assert_eq!(bench.sense(&cdb(0xaa, 0, 0, u32::MAX), &[]), Sense::invalid_cdb_field(6, Some(7)));
-        assert_eq!(bench.sense(&cdb(0x8f, 0, 0, 257), &[]), Sense::invalid_cdb_field(10, Some(7)));
+        assert_eq!(bench.sense(&cdb(0x8f, 0, 0, 513), &[]), Sense::invalid_cdb_field(10, Some(7)));
     }
 
     #[test]

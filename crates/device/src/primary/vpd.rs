@@ -132,7 +132,7 @@ fn ports(port: &PortIdentity) -> Vec<u8> {
 fn block_limits(device: &Device) -> Vec<u8> {
     let mut body = Vec::from([0; 0x3c]);
     let max_transfer = device.max_transfer_blocks();
-    body[1] = limits::max_compare_and_write(device);
+    body[1] = limits::MAX_COMPARE_AND_WRITE_BLOCKS;
     body[2..4].copy_from_slice(&device.geometry.optimal_granularity.to_be_bytes());
     body[4..8].copy_from_slice(&max_transfer.to_be_bytes());
     body[8..12].copy_from_slice(&device.geometry.optimal_length.min(max_transfer).to_be_bytes());
@@ -253,7 +253,7 @@ mod tests {
     fn block_limits_of_a_thick_disk() {
         let page = vpd(&mut Bench::disk(8), 0xb0);
         let mut expected = [0; 64];
-        expected[..12].copy_from_slice(&[0, 0xb0, 0, 0x3c, 0x00, 255, 0, 0, 0x00, 0x00, 0x80, 0x00]);
+        expected[..12].copy_from_slice(&[0, 0xb0, 0, 0x3c, 0x00, 255, 0, 0, 0x00, 0x01, 0x00, 0x00]);
         expected[40..44].copy_from_slice(&[0xff; 4]);
         assert_eq!(page, expected);
     }
@@ -266,7 +266,7 @@ mod tests {
         bench.device.set(Parameter::LowestAlignedLba(1)).unwrap();
         let page = vpd(&mut bench, 0xb0);
         assert_eq!(page[5..8], [255, 0, 8]);
-        assert_eq!(page[12..16], [0x00, 0x00, 0x80, 0x00], "not above the maximum");
+        assert_eq!(page[12..16], [0x00, 0x01, 0x00, 0x00], "not above the maximum");
         assert_eq!(page[20..28], [0x00, 0x10, 0x00, 0x00, 0x00, 0x00, 0x01, 0x00]);
         assert_eq!(page[28..36], [0, 0, 0, 8, 0x80, 0, 0, 1]);
     }
