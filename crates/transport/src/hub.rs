@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -31,8 +32,8 @@ pub struct LinkKey {
 
 /// What reactors and the control thread tell a reactor.
 pub(crate) enum Message {
-    /// An accepted socket is yours.
-    Adopt { socket: reactor::Handle, local: SocketAddr, remote: SocketAddr },
+    /// An accepted socket is yours. `descriptor`: unless the driver's handles are good for all reactors (the simulator's).
+    Adopt { socket: reactor::Handle, descriptor: Option<OwnedFd>, local: SocketAddr, remote: SocketAddr },
     /// Carry this out: it concerns a nexus of yours.
     Effect { cell: Arc<UnitCell>, effect: Effect },
     /// Look at this unit: someone else moved it.

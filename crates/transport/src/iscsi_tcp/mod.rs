@@ -326,8 +326,8 @@ impl<D: Driver> Server<D> {
         if reactor == self.index {
             return self.adopt(socket, local, remote);
         }
-        self.driver.detach(socket);
-        self.outbox.push_back((reactor, Message::Adopt { socket, local, remote }));
+        let descriptor = self.driver.detach(socket);
+        self.outbox.push_back((reactor, Message::Adopt { socket, descriptor, local, remote }));
     }
 
     /// A new connection of this reactor.
@@ -402,7 +402,10 @@ impl<D: Driver> Server<D> {
         self.hub.collect(self.index, &mut mail);
         for message in mail.drain(..) {
             match message {
-                Message::Adopt { socket, local, remote } => self.adopt(socket, local, remote),
+                Message::Adopt { socket, descriptor, local, remote } => {
+                    let socket = descriptor.map_or(socket, |descriptor| self.driver.adopt(descriptor));
+                    self.adopt(socket, local, remote);
+                }
                 Message::Effect { cell, effect } => self.work.queue.push_back((cell, effect)),
                 Message::Attend { cell } => self.work.visit(&cell, |_, _| {}),
                 Message::End { nexus, reason, waiter } => self.end_session(nexus, reason, waiter),

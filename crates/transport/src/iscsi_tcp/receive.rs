@@ -45,7 +45,13 @@ impl<D: Driver> Server<D> {
             return self.try_forget(slot);
         }
         match link.direct.take() {
-            Some(len) => link.take_payload_back(buffer, len, count),
+            Some(len) => {
+                link.take_payload_back(buffer, len, count);
+                // A segment without padding and digest ends the PDU without a further byte.
+                if !self.consume(slot, &[]) {
+                    return;
+                }
+            }
             None => {
                 let consumed = if count > 0 { self.consume(slot, &buffer[..count]) } else { true };
                 if let Some(link) = self.links.get_mut(slot) {
