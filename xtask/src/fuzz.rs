@@ -25,9 +25,20 @@ pub fn run(words: &[String]) -> Result<bool> {
     }
     for target in &targets {
         println!("== {target}, {seconds} s");
+        // What is found goes to the first folder, which git ignores; the corpus in the tree is only read.
+        let folder = |name: &str| root().join("fuzz").join(name).join(target);
+        std::fs::create_dir_all(folder("found"))?;
+        let mut options = vec![format!("-max_total_time={seconds}"), "-max_len=16384".into(), "-print_final_stats=1".into()];
+        let dictionary = root().join("fuzz/dictionary").join(target);
+        if dictionary.exists() {
+            options.push(format!("-dict={}", dictionary.display()));
+        }
         // cargo-fuzz needs unstable compiler flags; a stable compiler takes them with this variable.
         let status = Command::new("cargo")
-            .args(["fuzz", "run", target, "--", &format!("-max_total_time={seconds}"), "-max_len=65536", "-print_final_stats=1"])
+            .args(["fuzz", "run", target])
+            .args([folder("found"), folder("corpus")])
+            .arg("--")
+            .args(options)
             .env("RUSTC_BOOTSTRAP", "1")
             .current_dir(root())
             .status()

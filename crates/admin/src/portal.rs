@@ -20,8 +20,8 @@ impl Portal {
     ///
     /// Errors say what is wrong with the text. An empty address is refused: it would listen everywhere.
     pub fn parse(text: &str) -> Result<Portal, String> {
-        if text.parse::<Ipv6Addr>().is_ok() {
-            return Ok(Portal { host: text.into(), port: DEFAULT_PORT });
+        if let Ok(address) = text.parse::<Ipv6Addr>() {
+            return Ok(Portal { host: address.to_string(), port: DEFAULT_PORT });
         }
         let (host, port) = match text.strip_prefix('[') {
             Some(rest) => {
@@ -68,6 +68,8 @@ mod tests {
         assert_eq!(shown("[::1]:3333"), Ok("[::1]:3333".into()));
         assert_eq!(shown("[::1]"), Ok("[::1]:3260".into()));
         assert_eq!(shown("::1"), Ok("[::1]:3260".into()));
+        // One address has one form, however it was written.
+        assert_eq!(shown("2001:DB8:0::A"), shown("[2001:db8::a]"));
         assert_eq!(shown("[127.0.0.1]:1"), Ok("127.0.0.1:1".into()));
         assert_eq!(shown("localhost:13378"), Ok("localhost:13378".into()));
     }
