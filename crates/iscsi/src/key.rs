@@ -9,26 +9,37 @@ use alloc::vec::Vec;
 
 use crate::interface::TargetParameters;
 
-/// Names the keys that have a value in a [`Negotiation`], in the order of the first rows of [`KEYS`].
+/// Names the keys that have a value in a [`Negotiation`]: the index of their row in [`KEYS`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Key(u8);
+
 #[allow(missing_docs)]
-pub enum Key {
-    HeaderDigest,
-    DataDigest,
-    MaxConnections,
-    InitialR2T,
-    ImmediateData,
-    MaxRecvDataSegmentLength,
-    MaxBurstLength,
-    FirstBurstLength,
-    DefaultTime2Wait,
-    DefaultTime2Retain,
-    MaxOutstandingR2T,
-    DataPDUInOrder,
-    DataSequenceInOrder,
-    ErrorRecoveryLevel,
-    TaskReporting,
-    ProtocolLevel,
+impl Key {
+    pub const HEADER_DIGEST: Key = Key(0);
+    pub const DATA_DIGEST: Key = Key(1);
+    pub const MAX_CONNECTIONS: Key = Key(2);
+    pub const INITIAL_R2T: Key = Key(3);
+    pub const IMMEDIATE_DATA: Key = Key(4);
+    pub const MAX_RECV_DATA_SEGMENT_LENGTH: Key = Key(5);
+    pub const MAX_BURST_LENGTH: Key = Key(6);
+    pub const FIRST_BURST_LENGTH: Key = Key(7);
+    pub const DEFAULT_TIME2_WAIT: Key = Key(8);
+    pub const DEFAULT_TIME2_RETAIN: Key = Key(9);
+    pub const MAX_OUTSTANDING_R2T: Key = Key(10);
+    pub const DATA_PDU_IN_ORDER: Key = Key(11);
+    pub const DATA_SEQUENCE_IN_ORDER: Key = Key(12);
+    pub const ERROR_RECOVERY_LEVEL: Key = Key(13);
+    pub const TASK_REPORTING: Key = Key(14);
+    pub const PROTOCOL_LEVEL: Key = Key(15);
+
+    fn index(self) -> usize {
+        usize::from(self.0)
+    }
+
+    /// Its bit in a set of keys.
+    fn bit(self) -> u64 {
+        1 << self.0
+    }
 }
 
 /// Number of [`Key`]s.
@@ -118,25 +129,25 @@ const LENGTH: Kind = Kind::Minimum(512, MAX_LENGTH);
 
 /// Every key. The rows with a value come first, in the order of [`Key`].
 pub static KEYS: &[KeyRow] = &[
-    value(Key::HeaderDigest, "HeaderDigest", DIGESTS, 0, true),
-    value(Key::DataDigest, "DataDigest", DIGESTS, 0, true),
-    value(Key::MaxConnections, "MaxConnections", Kind::Minimum(1, 65_535), 1, false),
-    value(Key::InitialR2T, "InitialR2T", Kind::Or, 1, false),
-    value(Key::ImmediateData, "ImmediateData", Kind::And, 1, false),
+    value(Key::HEADER_DIGEST, "HeaderDigest", DIGESTS, 0, true),
+    value(Key::DATA_DIGEST, "DataDigest", DIGESTS, 0, true),
+    value(Key::MAX_CONNECTIONS, "MaxConnections", Kind::Minimum(1, 65_535), 1, false),
+    value(Key::INITIAL_R2T, "InitialR2T", Kind::Or, 1, false),
+    value(Key::IMMEDIATE_DATA, "ImmediateData", Kind::And, 1, false),
     KeyRow {
         place: Place::ANY,
-        ..value(Key::MaxRecvDataSegmentLength, "MaxRecvDataSegmentLength", Kind::DeclaredNumber(512, MAX_LENGTH), 8192, true)
+        ..value(Key::MAX_RECV_DATA_SEGMENT_LENGTH, "MaxRecvDataSegmentLength", Kind::DeclaredNumber(512, MAX_LENGTH), 8192, true)
     },
-    value(Key::MaxBurstLength, "MaxBurstLength", LENGTH, 262_144, false),
-    value(Key::FirstBurstLength, "FirstBurstLength", LENGTH, 65_536, false),
-    value(Key::DefaultTime2Wait, "DefaultTime2Wait", Kind::Maximum(0, 3600), 2, true),
-    value(Key::DefaultTime2Retain, "DefaultTime2Retain", Kind::Minimum(0, 3600), 20, true),
-    value(Key::MaxOutstandingR2T, "MaxOutstandingR2T", Kind::Minimum(1, 65_535), 1, false),
-    value(Key::DataPDUInOrder, "DataPDUInOrder", Kind::Or, 1, false),
-    value(Key::DataSequenceInOrder, "DataSequenceInOrder", Kind::Or, 1, false),
-    value(Key::ErrorRecoveryLevel, "ErrorRecoveryLevel", Kind::Minimum(0, 2), 0, true),
-    value(Key::TaskReporting, "TaskReporting", Kind::List(&["RFC3720", "ResponseFence"]), 0, false),
-    value(Key::ProtocolLevel, "iSCSIProtocolLevel", Kind::Minimum(0, 31), 1, false),
+    value(Key::MAX_BURST_LENGTH, "MaxBurstLength", LENGTH, 262_144, false),
+    value(Key::FIRST_BURST_LENGTH, "FirstBurstLength", LENGTH, 65_536, false),
+    value(Key::DEFAULT_TIME2_WAIT, "DefaultTime2Wait", Kind::Maximum(0, 3600), 2, true),
+    value(Key::DEFAULT_TIME2_RETAIN, "DefaultTime2Retain", Kind::Minimum(0, 3600), 20, true),
+    value(Key::MAX_OUTSTANDING_R2T, "MaxOutstandingR2T", Kind::Minimum(1, 65_535), 1, false),
+    value(Key::DATA_PDU_IN_ORDER, "DataPDUInOrder", Kind::Or, 1, false),
+    value(Key::DATA_SEQUENCE_IN_ORDER, "DataSequenceInOrder", Kind::Or, 1, false),
+    value(Key::ERROR_RECOVERY_LEVEL, "ErrorRecoveryLevel", Kind::Minimum(0, 2), 0, true),
+    value(Key::TASK_REPORTING, "TaskReporting", Kind::List(&["RFC3720", "ResponseFence"]), 0, false),
+    value(Key::PROTOCOL_LEVEL, "iSCSIProtocolLevel", Kind::Minimum(0, 31), 1, false),
     other("InitiatorName", Kind::Declared, Place::LOGIN, Sender::Initiator),
     other("InitiatorAlias", Kind::Declared, Place::ANY, Sender::Initiator),
     other("TargetName", Kind::Declared, Place::LOGIN, Sender::Both),
@@ -202,18 +213,18 @@ impl Negotiation {
         let mut negotiation = Negotiation::initiator(discovery);
         let length = |bytes: u32| bytes.clamp(512, MAX_LENGTH);
         for (key, wish) in [
-            (Key::HeaderDigest, u32::from(parameters.header_digest)),
-            (Key::DataDigest, u32::from(parameters.data_digest)),
-            (Key::InitialR2T, u32::from(parameters.initial_r2t)),
-            (Key::ImmediateData, u32::from(parameters.immediate_data)),
-            (Key::MaxRecvDataSegmentLength, length(parameters.max_recv_data_segment_length)),
-            (Key::MaxBurstLength, length(parameters.max_burst_length)),
-            (Key::FirstBurstLength, length(parameters.first_burst_length.min(parameters.max_burst_length))),
-            (Key::DefaultTime2Wait, parameters.default_time_2_wait.min(3600)),
-            (Key::DefaultTime2Retain, parameters.default_time_2_retain.min(3600)),
-            (Key::MaxOutstandingR2T, parameters.max_outstanding_r2t.clamp(1, MAX_OUTSTANDING_R2T)),
-            (Key::DataPDUInOrder, u32::from(parameters.data_pdu_in_order)),
-            (Key::DataSequenceInOrder, u32::from(parameters.data_sequence_in_order)),
+            (Key::HEADER_DIGEST, u32::from(parameters.header_digest)),
+            (Key::DATA_DIGEST, u32::from(parameters.data_digest)),
+            (Key::INITIAL_R2T, u32::from(parameters.initial_r2t)),
+            (Key::IMMEDIATE_DATA, u32::from(parameters.immediate_data)),
+            (Key::MAX_RECV_DATA_SEGMENT_LENGTH, length(parameters.max_recv_data_segment_length)),
+            (Key::MAX_BURST_LENGTH, length(parameters.max_burst_length)),
+            (Key::FIRST_BURST_LENGTH, length(parameters.first_burst_length.min(parameters.max_burst_length))),
+            (Key::DEFAULT_TIME2_WAIT, parameters.default_time_2_wait.min(3600)),
+            (Key::DEFAULT_TIME2_RETAIN, parameters.default_time_2_retain.min(3600)),
+            (Key::MAX_OUTSTANDING_R2T, parameters.max_outstanding_r2t.clamp(1, MAX_OUTSTANDING_R2T)),
+            (Key::DATA_PDU_IN_ORDER, u32::from(parameters.data_pdu_in_order)),
+            (Key::DATA_SEQUENCE_IN_ORDER, u32::from(parameters.data_sequence_in_order)),
         ] {
             negotiation.set_wish(key, wish);
         }
@@ -225,19 +236,19 @@ impl Negotiation {
         let mut value = [0; VALUES];
         for row in KEYS {
             if let Some(key) = row.key {
-                value[key as usize] = row.default;
+                value[key.index()] = row.default;
             }
         }
         let mut wish = value;
         // Both levels are understood; the wish is not offered by a target of its own accord.
-        wish[Key::ProtocolLevel as usize] = 2;
-        wish[Key::TaskReporting as usize] = 1;
+        wish[Key::PROTOCOL_LEVEL.index()] = 2;
+        wish[Key::TASK_REPORTING.index()] = 1;
         Negotiation { wish, value, peer_receives: 8192, settled: 0, offered: 0, discovery }
     }
 
     /// What this side wants.
     pub fn set_wish(&mut self, key: Key, wish: u32) {
-        self.wish[key as usize] = wish;
+        self.wish[key.index()] = wish;
     }
 
     /// The peer's key: what is to be answered, `None` for declarations and for answers to our offers.
@@ -248,7 +259,7 @@ impl Negotiation {
                 _ => None,
             });
         };
-        let bit = 1u64 << (key as usize);
+        let bit = key.bit();
         if self.offered & bit != 0 {
             self.offered &= !bit;
             self.settled |= bit;
@@ -266,7 +277,7 @@ impl Negotiation {
 
     /// MaxRecvDataSegmentLength in full feature phase may be declared again.
     pub fn redeclare(&mut self, text: &str) -> Option<String> {
-        self.answer(Key::MaxRecvDataSegmentLength, Kind::DeclaredNumber(512, MAX_LENGTH), text)
+        self.answer(Key::MAX_RECV_DATA_SEGMENT_LENGTH, Kind::DeclaredNumber(512, MAX_LENGTH), text)
     }
 
     /// Keys that the peer did not mention and whose default is not what this side wants. They count as offered.
@@ -274,10 +285,10 @@ impl Negotiation {
         let mut offers = Vec::new();
         for row in KEYS {
             let Some(key) = row.key else { continue };
-            let bit = 1u64 << (key as usize);
-            let automatic = matches!(key, Key::ProtocolLevel | Key::TaskReporting) || matches!(row.kind, Kind::DeclaredNumber(..));
+            let bit = key.bit();
+            let automatic = matches!(key, Key::PROTOCOL_LEVEL | Key::TASK_REPORTING) || matches!(row.kind, Kind::DeclaredNumber(..));
             let relevant = row.in_discovery || !self.discovery;
-            if !automatic && relevant && (self.settled | self.offered) & bit == 0 && self.wish[key as usize] != row.default {
+            if !automatic && relevant && (self.settled | self.offered) & bit == 0 && self.wish[key.index()] != row.default {
                 self.offered |= bit;
                 offers.push((row.name, self.offer_text(key, row.kind)));
             }
@@ -291,7 +302,7 @@ impl Negotiation {
         for row in KEYS.iter().filter(|row| row.in_discovery || !self.discovery) {
             let Some(key) = row.key else { continue };
             if !matches!(row.kind, Kind::DeclaredNumber(..)) {
-                self.offered |= 1u64 << (key as usize);
+                self.offered |= key.bit();
             }
             offers.push((row.name, self.offer_text(key, row.kind)));
         }
@@ -305,39 +316,39 @@ impl Negotiation {
 
     /// The declaration of what this side receives.
     pub fn declaration(&self) -> (&'static str, String) {
-        ("MaxRecvDataSegmentLength", self.wish[Key::MaxRecvDataSegmentLength as usize].to_string())
+        ("MaxRecvDataSegmentLength", self.wish[Key::MAX_RECV_DATA_SEGMENT_LENGTH.index()].to_string())
     }
 
     /// What is agreed by now.
     pub fn result(&self) -> Negotiated {
-        let number = |key: Key| self.value[key as usize];
-        let flag = |key: Key| self.value[key as usize] != 0;
+        let number = |key: Key| self.value[key.index()];
+        let flag = |key: Key| self.value[key.index()] != 0;
         Negotiated {
-            header_digest: flag(Key::HeaderDigest),
-            data_digest: flag(Key::DataDigest),
-            max_connections: number(Key::MaxConnections),
-            initial_r2t: flag(Key::InitialR2T),
-            immediate_data: flag(Key::ImmediateData),
-            max_recv_data_segment_length: self.wish[Key::MaxRecvDataSegmentLength as usize],
+            header_digest: flag(Key::HEADER_DIGEST),
+            data_digest: flag(Key::DATA_DIGEST),
+            max_connections: number(Key::MAX_CONNECTIONS),
+            initial_r2t: flag(Key::INITIAL_R2T),
+            immediate_data: flag(Key::IMMEDIATE_DATA),
+            max_recv_data_segment_length: self.wish[Key::MAX_RECV_DATA_SEGMENT_LENGTH.index()],
             max_xmit_data_segment_length: self.peer_receives,
-            max_burst_length: number(Key::MaxBurstLength),
-            first_burst_length: number(Key::FirstBurstLength),
-            default_time_2_wait: number(Key::DefaultTime2Wait),
-            default_time_2_retain: number(Key::DefaultTime2Retain),
-            max_outstanding_r2t: number(Key::MaxOutstandingR2T),
-            data_pdu_in_order: flag(Key::DataPDUInOrder),
-            data_sequence_in_order: flag(Key::DataSequenceInOrder),
-            error_recovery_level: number(Key::ErrorRecoveryLevel),
-            protocol_level: number(Key::ProtocolLevel),
+            max_burst_length: number(Key::MAX_BURST_LENGTH),
+            first_burst_length: number(Key::FIRST_BURST_LENGTH),
+            default_time_2_wait: number(Key::DEFAULT_TIME2_WAIT),
+            default_time_2_retain: number(Key::DEFAULT_TIME2_RETAIN),
+            max_outstanding_r2t: number(Key::MAX_OUTSTANDING_R2T),
+            data_pdu_in_order: flag(Key::DATA_PDU_IN_ORDER),
+            data_sequence_in_order: flag(Key::DATA_SEQUENCE_IN_ORDER),
+            error_recovery_level: number(Key::ERROR_RECOVERY_LEVEL),
+            protocol_level: number(Key::PROTOCOL_LEVEL),
         }
     }
 
     fn offer_text(&self, key: Key, kind: Kind) -> String {
-        let wish = self.wish[key as usize];
+        let wish = self.wish[key.index()];
         match kind {
             Kind::And | Kind::Or => boolean_text(wish != 0).to_string(),
             Kind::List(words) => match key {
-                Key::TaskReporting => words[0].to_string(),
+                Key::TASK_REPORTING => words[0].to_string(),
                 _ if wish != 0 => format!("{},{}", words[1], words[0]),
                 _ => words[0].to_string(),
             },
@@ -347,7 +358,7 @@ impl Negotiation {
 
     /// The result of a peer's offer: our answer; `Reject` leaves the default.
     fn answer(&mut self, key: Key, kind: Kind, text: &str) -> Option<String> {
-        let wish = self.wish[key as usize];
+        let wish = self.wish[key.index()];
         let result = match kind {
             Kind::DeclaredNumber(least, most) => match number(text, least, most) {
                 Some(bytes) => {
@@ -364,7 +375,7 @@ impl Negotiation {
             Kind::Declared | Kind::Fixed(_) | Kind::Special => None,
         };
         let Some(result) = result else { return Some("Reject".to_string()) };
-        self.value[key as usize] = result;
+        self.value[key.index()] = result;
         Some(match kind {
             Kind::And | Kind::Or => boolean_text(result != 0).to_string(),
             Kind::List(words) => words.get(usize::try_from(result).unwrap_or(0)).copied().unwrap_or("None").to_string(),
@@ -374,7 +385,7 @@ impl Negotiation {
 
     /// FirstBurstLength never exceeds MaxBurstLength (RFC 7143 13.14).
     fn cap(&self, key: Key) -> u32 {
-        if key == Key::FirstBurstLength { self.value[Key::MaxBurstLength as usize] } else { u32::MAX }
+        if key == Key::FIRST_BURST_LENGTH { self.value[Key::MAX_BURST_LENGTH.index()] } else { u32::MAX }
     }
 
     /// The answer to an offer of ours: checked, then it is the result.
@@ -382,7 +393,7 @@ impl Negotiation {
         if matches!(text, "Reject" | "Irrelevant" | "NotUnderstood") {
             return Ok(());
         }
-        let wish = self.wish[key as usize];
+        let wish = self.wish[key.index()];
         let result = match kind {
             Kind::Minimum(least, most) => number(text, least, most).filter(|&theirs| theirs <= wish),
             Kind::Maximum(least, most) => number(text, least, most).filter(|&theirs| theirs >= wish),
@@ -391,7 +402,7 @@ impl Negotiation {
             Kind::List(words) => first_common(text, words, wish),
             _ => None,
         };
-        self.value[key as usize] = result.ok_or(Violation::BadAnswer)?;
+        self.value[key.index()] = result.ok_or(Violation::BadAnswer)?;
         Ok(())
     }
 }
@@ -519,7 +530,7 @@ mod tests {
     #[test]
     fn rows_with_values_stand_in_the_order_of_their_keys() {
         for (index, row) in KEYS.iter().take(VALUES).enumerate() {
-            assert_eq!(row.key.map(|key| key as usize), Some(index), "{}", row.name);
+            assert_eq!(row.key.map(|key| key.index()), Some(index), "{}", row.name);
         }
         assert!(KEYS[VALUES..].iter().all(|row| row.key.is_none()));
         let mut names: Vec<_> = KEYS.iter().map(|row| row.name).collect();

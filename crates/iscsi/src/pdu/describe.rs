@@ -29,7 +29,7 @@ pub fn describe(bytes: &[u8]) -> String {
 
 fn show_unknown(out: &mut String, basic: &Header) {
     for row in basic.chunks(16) {
-        out.push_str(" ");
+        out.push(' ');
         for byte in row {
             let _ = write!(out, " {byte:02x}");
         }
