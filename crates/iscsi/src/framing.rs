@@ -98,6 +98,11 @@ impl Receiver {
         self.data_digest = data;
     }
 
+    /// True between PDUs, where digests may change.
+    pub fn is_between_pdus(&self) -> bool {
+        self.state == State::Header && self.filled == 0
+    }
+
     /// Takes bytes up to the next piece. Gives how many were consumed and what was found; `None`: all were consumed, more are needed. Call it again
     /// with the rest (even an empty rest) until it gives `None`.
     pub fn advance<'a>(&'a mut self, bytes: &'a [u8]) -> (usize, Option<Piece<'a>>) {
