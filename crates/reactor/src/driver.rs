@@ -188,6 +188,7 @@ pub trait Driver {
     }
     /// Gives up an idle socket without closing it, so that another reactor can [`Driver::adopt`] it. `None`: an operation of it is under way, or it is not
     /// this driver's.
+    #[must_use = "dropping it closes the socket"]
     fn detach(&mut self, socket: Handle) -> Option<OwnedFd> {
         let _ = socket;
         None
