@@ -19,6 +19,8 @@ mod primary;
 pub mod reservation;
 mod task;
 pub mod task_set;
+#[cfg(test)]
+mod testing;
 pub mod unit;
 
 pub use counters::Counters;

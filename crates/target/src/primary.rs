@@ -121,7 +121,9 @@ impl Unit {
                 response.bytes(&lun.0);
             }
         }
-        response.length32(0);
+        // LUN LIST LENGTH counts the list alone, not the four reserved bytes before it.
+        let list = u32::try_from(response.len() - 8).unwrap_or(u32::MAX);
+        response.put(0, &list.to_be_bytes());
         let nexus = task.nexus;
         self.clear_attention(nexus, REPORTED_LUNS_CHANGED);
         Outcome::inline(response.finish())
