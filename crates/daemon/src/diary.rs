@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use fault::Action;
 use fault::journal::Entry;
 
 use crate::apply::Control;
@@ -91,7 +92,19 @@ fn tell(tid: i32, lun: u64, entry: &Entry) {
         lba = entry.range.map(|range| range.start.0),
         blocks = entry.range.map(|range| range.count.0),
         pause_ms = entry.pause_ms,
-        "fault: {:?}",
-        entry.outcome
+        "fault: {}",
+        deed(entry.outcome)
     );
+}
+
+/// What was done, in the words of the rule language.
+fn deed(action: Action) -> String {
+    match action {
+        Action::CheckCondition(sense) => {
+            format!("CHECK_CONDITION {:x}/{:04x} {}: {}", sense.key.0, sense.asc.0, scsi::explain::key(sense.key), scsi::explain::asc(sense.asc.0))
+        }
+        Action::Status(status) => status.name().map_or_else(|| format!("status {:02x}h", status.0), Into::into),
+        Action::Hang => "HANG".into(),
+        Action::DropConnection => "DROP_CONNECTION".into(),
+    }
 }

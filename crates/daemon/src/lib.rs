@@ -20,9 +20,10 @@ mod settings;
 pub mod size;
 mod start;
 mod state;
-#[cfg(test)]
-mod stub;
 
 pub use reactor::IoChoice;
 pub use settings::{DEFAULT_PORT, DiskSettings, MediumSettings, Portal, Settings, StartError, TargetSettings};
 pub use start::{Daemon, Running, Stopper};
+
+#[cfg(test)]
+mod stub;

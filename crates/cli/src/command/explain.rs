@@ -13,7 +13,7 @@ pub fn run(options: &Explain) -> Result<ExitCode> {
         "cdb" => scsi::explain::cdb(&bytes, scsi::DeviceType(options.device_type)),
         "sense" => scsi::explain::sense(&bytes),
         "asc" => asc(&bytes)?,
-        _ => bail!("explain pdu is not here yet"),
+        _ => iscsi::pdu::describe(&bytes),
     };
     println!("{}", text.trim_end());
     Ok(ExitCode::SUCCESS)

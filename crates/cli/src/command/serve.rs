@@ -22,6 +22,7 @@ pub fn run(options: Box<Serve>) -> Result<ExitCode> {
         end_with_parent()?;
     }
     log::install(options.log.parse().map_err(|error: String| anyhow!(error))?, &options.log_level);
+    raise_file_limit();
     let settings = settings(&options)?;
     let running = start(settings, options.control.as_deref())?;
     let endpoint = Endpoint::of(&running, &options);
@@ -35,6 +36,14 @@ pub fn run(options: Box<Serve>) -> Result<ExitCode> {
         let _ = std::fs::remove_file(path);
     }
     Ok(code)
+}
+
+/// As many file descriptors as this user may have: each session takes one.
+fn raise_file_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let hard = getrlimit(Resource::Nofile).maximum;
+    // Refused or not, the daemon's own limit of connections is checked at each accept.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: hard, maximum: hard });
 }
 
 /// Where the served disks are found.

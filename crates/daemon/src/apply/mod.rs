@@ -12,9 +12,6 @@ mod system;
 mod target;
 mod unit;
 
-#[cfg(test)]
-mod tests;
-
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -243,3 +240,6 @@ fn record(request: &Request, reply: &Reply) {
         Ok(_) => tracing::debug!(request = %shown, "answered"),
     }
 }
+
+#[cfg(test)]
+mod tests;
