@@ -57,6 +57,8 @@ pub struct Frame {
     pub device_type: u32,
     /// An outgoing account is meant.
     pub outgoing: bool,
+    /// The sender takes the reason of a refusal as text. The word is 0 in every request of tgt's own tool, and tgt's daemon does not look at it.
+    pub detail: bool,
     /// Close sessions first.
     pub force: bool,
     /// Parameter text without its NUL; `None` when the request has none.
@@ -76,6 +78,7 @@ impl Default for Frame {
             host: 0,
             device_type: 0,
             outgoing: false,
+            detail: false,
             force: false,
             text: None,
         }
@@ -115,6 +118,7 @@ impl Frame {
             host: u32_at(header, 100),
             device_type: u32_at(header, 104),
             outgoing: u32_at(header, 108) == 1,
+            detail: u32_at(header, 112) == 1,
             force: u32_at(header, 116) != 0,
             text: (length > 0).then(|| until_nul(text).to_vec()),
         })
@@ -138,7 +142,7 @@ impl Frame {
         header.extend_from_slice(&self.tid.to_le_bytes());
         header.extend_from_slice(&self.sid.to_le_bytes());
         header.extend_from_slice(&self.lun.to_le_bytes());
-        for field in [self.cid, self.host, self.device_type, u32::from(self.outgoing), 0, u32::from(self.force)] {
+        for field in [self.cid, self.host, self.device_type, u32::from(self.outgoing), u32::from(self.detail), u32::from(self.force)] {
             header.extend_from_slice(&field.to_le_bytes());
         }
         (header, text)
@@ -152,10 +156,22 @@ impl Frame {
 
 /// The bytes of an answer: number of the error and nothing, or 0 and the text with its NUL, if there is any.
 pub fn answer(reply: &Reply) -> Vec<u8> {
-    let (error, mut text) = match reply {
-        Ok(answer) => (0, crate::show::text(answer).into_bytes()),
-        Err(Failure { code, .. }) => (code.number(), Vec::new()),
-    };
+    match reply {
+        Ok(answer) => packed(0, crate::show::text(answer)),
+        Err(failure) => packed(failure.code.number(), String::new()),
+    }
+}
+
+/// [`answer`] to a sender who may have asked for the reason of a refusal.
+pub fn answer_to(frame: &Frame, reply: &Reply) -> Vec<u8> {
+    match reply {
+        Err(Failure { code, detail }) if frame.detail => packed(code.number(), detail.replace('\0', " ")),
+        reply => answer(reply),
+    }
+}
+
+fn packed(error: u32, text: String) -> Vec<u8> {
+    let mut text = text.into_bytes();
     if !text.is_empty() {
         text.push(0);
     }
@@ -288,6 +304,10 @@ mod tests {
         assert_eq!(answer(&Ok(Answer::Done)), [0, 0, 0, 0, 8, 0, 0, 0]);
         assert_eq!(answer(&Ok(Answer::Targets(Vec::new()))), [0, 0, 0, 0, 8, 0, 0, 0]);
         assert_eq!(answer(&Ok(Answer::Text("a\n".into()))), [0, 0, 0, 0, 11, 0, 0, 0, b'a', b'\n', 0]);
+        let refused = Err(Code::InvalidRequest.because("no"));
+        assert_eq!(answer(&refused), [17, 0, 0, 0, 8, 0, 0, 0]);
+        assert_eq!(answer_to(&Frame::default(), &refused), [17, 0, 0, 0, 8, 0, 0, 0]);
+        assert_eq!(answer_to(&Frame { detail: true, ..Frame::default() }, &refused), [17, 0, 0, 0, 11, 0, 0, 0, b'n', b'o', 0]);
         assert_eq!(AnswerHeader::decode(&[0, 0, 0, 0, 7, 0, 0, 0]), Err(Refused));
         assert_eq!(AnswerHeader { error: 99, text: 0 }.message(), "(unknown tgtadm_errno)");
     }
@@ -328,9 +348,9 @@ mod tests {
         }
 
         #[test]
-        fn a_frame_comes_back(mode: u32, op: u32, tid: i32, sid: u64, lun: u64, cid: u32, host: u32, device_type: u32, outgoing: bool, force: bool,
+        fn a_frame_comes_back(mode: u32, op: u32, tid: i32, sid: u64, lun: u64, cid: u32, host: u32, device_type: u32, outgoing: bool, detail: bool, force: bool,
                               driver in "[a-z]{0,63}", text in proptest::option::of("[ -~]{0,300}")) {
-            let frame = Frame { mode, op, driver: driver.into_bytes(), tid, sid, lun, cid, host, device_type, outgoing, force, text: text.map(String::into_bytes) };
+            let frame = Frame { mode, op, driver: driver.into_bytes(), tid, sid, lun, cid, host, device_type, outgoing, detail, force, text: text.map(String::into_bytes) };
             let (mut bytes, rest) = frame.encode();
             bytes.extend_from_slice(&rest);
             prop_assert_eq!(Frame::decode(&bytes), Ok(frame));

@@ -86,6 +86,16 @@ fn a_refusal_is_one_line_and_22() {
 }
 
 #[test]
+fn the_reason_of_a_refusal_is_told_on_one_line() {
+    let folder = Folder::new("reason");
+    let daemon = serve(folder.listen(), b"\x11\0\0\0\x12\0\0\0no\nsuch x\0".to_vec());
+    let output = tgtadm(&folder.prefix(), "-d --mode error --op delete --error rule=7");
+    let (status, printed, told) = told(&output);
+    assert_eq!((status, printed.as_str(), told.lines().last()), (Some(22), "", Some("tgtadm: invalid request: no such x")));
+    assert!(daemon.join().expect("the daemon").detail);
+}
+
+#[test]
 fn no_daemon_is_107() {
     let folder = Folder::new("absent");
     let expected = (Some(107), String::new(), "tgtadm: failed to send request hdr to tgt daemon, Transport endpoint is not connected\n".into());

@@ -164,7 +164,7 @@ fn receive(stream: &mut UnixStream, bytes: &mut Vec<u8>, deadline: Instant) -> i
 fn binary(bytes: &[u8], control: &Control) -> Option<Vec<u8>> {
     let frame = wire::Frame::decode(bytes).ok()?;
     let reply: Reply = reading::request(&frame).and_then(|envelope| control.apply(&envelope));
-    Some(wire::answer(&reply))
+    Some(wire::answer_to(&frame, &reply))
 }
 
 fn finish(stream: &UnixStream) -> io::Result<()> {

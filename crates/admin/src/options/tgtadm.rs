@@ -184,6 +184,7 @@ impl Options {
             host: self.host,
             device_type: self.device_type.into(),
             outgoing: self.outgoing,
+            detail: self.debug || (mode == check::ERROR && op < 2),
             force: self.force,
             text: self.text(mode),
         }

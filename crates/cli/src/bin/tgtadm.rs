@@ -104,17 +104,23 @@ fn answer(stream: &mut UnixStream) -> Result<Vec<u8>, Failure> {
     let Ok(header) = AnswerHeader::decode(&header) else {
         return Err(Failure("the answer makes no sense: is this a tgtd?".into(), REFUSED));
     };
-    if header.error != 0 {
-        return Err(Failure(header.message().into(), REFUSED));
-    }
     // Grown as bytes arrive: the length is the peer's word.
     let mut text = Vec::new();
     let limit = u64::try_from(header.text).unwrap_or(u64::MAX);
     let read = stream.take(limit).read_to_end(&mut text);
+    if header.error != 0 {
+        return Err(Failure(refusal(header.message(), until_nul(&text)), REFUSED));
+    }
     if read.is_err() || text.len() < header.text {
         return Err(Failure("a partial response: tgtd closed the socket".into(), HUNG_UP));
     }
     Ok(until_nul(&text).to_vec())
+}
+
+/// tgt's words, and the reason if one was asked for and came: on one line, whatever names it quotes.
+fn refusal(message: &str, reason: &[u8]) -> String {
+    let reason: String = String::from_utf8_lossy(reason).chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect();
+    if reason.is_empty() { message.to_owned() } else { format!("{message}: {reason}") }
 }
 
 fn read_all(stream: &mut UnixStream, bytes: &mut [u8]) -> Result<(), Failure> {

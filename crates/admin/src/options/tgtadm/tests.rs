@@ -129,6 +129,7 @@ fn mode_error() {
     let new = sent("--mode error --op new --tid 1 --lun 3 --error op=WRITE10,lba=0,key=3,asc=0x0c02").frame;
     assert_eq!((new.mode, new.op, new.tid, new.lun), (8, 0, 1, 3));
     assert_eq!(new.text.as_deref(), Some(&b"op=WRITE10,lba=0,key=3,asc=0x0c02"[..]));
+    assert!(new.detail && !sent("--mode target --op show").frame.detail && sent("-d --mode target --op show").frame.detail);
     let show = sent("--mode error --op show").frame;
     assert_eq!((show.mode, show.op, show.tid, show.text), (8, 2, NO_TID, None));
     let delete = sent("--mode error --op delete").frame;
