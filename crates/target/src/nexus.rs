@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 
 use crate::attention::Attentions;
 use crate::effect::{NexusId, NexusIdentity};
+use crate::task::Task;
 
 /// Identities whose command count is remembered after they left. Beyond that the one that left first starts again at 0.
 pub const ORDINAL_LIMIT: usize = 1024;
@@ -18,6 +19,17 @@ pub(crate) struct Nexus {
     /// Its tasks at this unit.
     pub tasks: usize,
     ordinal: usize,
+}
+
+/// What a new task must know of its nexus.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Entry {
+    pub stable_key: u64,
+    pub ordinal: u64,
+    /// Where the nexus stands now: [`Nexuses::of`] looks there first.
+    pub hint: usize,
+    /// It has other tasks.
+    pub busy: bool,
 }
 
 /// The command count of one identity.
@@ -71,12 +83,35 @@ impl Nexuses {
         self.attached.iter_mut()
     }
 
-    /// The number of the next command of this nexus, counted over all its logins.
-    pub fn next_ordinal(&mut self, id: NexusId) -> u64 {
-        let Ok(at) = self.place(id) else { return 0 };
-        let Some(ordinal) = self.ordinals.get_mut(self.attached[at].ordinal) else { return 0 };
-        ordinal.next += 1;
-        ordinal.next - 1
+    /// The nexus of a task.
+    #[inline]
+    pub fn of(&self, task: &Task) -> Option<&Nexus> {
+        match self.attached.get(task.nexus_hint) {
+            Some(nexus) if nexus.id == task.nexus => Some(nexus),
+            _ => self.get(task.nexus),
+        }
+    }
+
+    /// The nexus of a task, to be changed.
+    #[inline]
+    pub fn of_mut(&mut self, task: &Task) -> Option<&mut Nexus> {
+        match self.attached.get(task.nexus_hint) {
+            Some(nexus) if nexus.id == task.nexus => self.attached.get_mut(task.nexus_hint),
+            _ => self.get_mut(task.nexus),
+        }
+    }
+
+    /// A command arrives for the unit (`counts`), or for a logical unit number without one. `None`: the nexus is not attached.
+    pub fn enter(&mut self, id: NexusId, counts: bool) -> Option<Entry> {
+        let hint = self.place(id).ok()?;
+        let nexus = &mut self.attached[hint];
+        let mut entry = Entry { stable_key: nexus.stable_key, ordinal: 0, hint, busy: nexus.tasks > 0 };
+        nexus.tasks += 1;
+        if counts && let Some(ordinal) = self.ordinals.get_mut(nexus.ordinal) {
+            entry.ordinal = ordinal.next;
+            ordinal.next += 1;
+        }
+        Some(entry)
     }
 
     fn place(&self, id: NexusId) -> Result<usize, usize> {
@@ -115,35 +150,39 @@ mod tests {
         NexusIdentity { initiator_name: String::from(name), isid: [0; 6], port }
     }
 
+    fn ordinal(nexuses: &mut Nexuses, id: NexusId) -> u64 {
+        nexuses.enter(id, true).unwrap().ordinal
+    }
+
     #[test]
     fn commands_are_counted_over_logins() {
         let mut nexuses = Nexuses::default();
         assert!(nexuses.attach(NexusId(1), who("a")));
         assert!(!nexuses.attach(NexusId(1), who("a")));
         assert!(nexuses.attach(NexusId(2), who("b")));
-        assert_eq!([1, 1, 2, 1].map(|id| nexuses.next_ordinal(NexusId(id))), [0, 1, 0, 2]);
+        assert_eq!([1, 1, 2, 1].map(|id| ordinal(&mut nexuses, NexusId(id))), [0, 1, 0, 2]);
         assert!(nexuses.detach(NexusId(1)));
         assert!(!nexuses.detach(NexusId(1)));
         nexuses.attach(NexusId(3), who("a"));
-        assert_eq!(nexuses.next_ordinal(NexusId(3)), 3);
+        assert_eq!(ordinal(&mut nexuses, NexusId(3)), 3);
     }
 
     #[test]
     fn counts_are_bounded_and_the_oldest_goes_first() {
         let mut nexuses = Nexuses::default();
         nexuses.attach(NexusId(0), who("stays"));
-        nexuses.next_ordinal(NexusId(0));
+        ordinal(&mut nexuses, NexusId(0));
         for id in 1..3000 {
             nexuses.attach(NexusId(id), who(&format!("{id}")));
-            nexuses.next_ordinal(NexusId(id));
+            ordinal(&mut nexuses, NexusId(id));
             nexuses.detach(NexusId(id));
         }
         assert_eq!(nexuses.ordinals.len(), ORDINAL_LIMIT);
-        assert_eq!(nexuses.next_ordinal(NexusId(0)), 1);
+        assert_eq!(ordinal(&mut nexuses, NexusId(0)), 1);
         nexuses.attach(NexusId(5000), who("2999"));
-        assert_eq!(nexuses.next_ordinal(NexusId(5000)), 1);
+        assert_eq!(ordinal(&mut nexuses, NexusId(5000)), 1);
         nexuses.attach(NexusId(5001), who("1"));
-        assert_eq!(nexuses.next_ordinal(NexusId(5001)), 0);
+        assert_eq!(ordinal(&mut nexuses, NexusId(5001)), 0);
     }
 
     #[test]

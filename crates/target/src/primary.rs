@@ -63,7 +63,7 @@ impl Unit {
 
     fn reserve_out(&mut self, slot: usize, data: &[u8]) -> Result<(), Refusal> {
         let task = self.tasks.get(slot);
-        let (Some(action), Some(nexus)) = (task.row.and_then(|row| Action::of(row.operation)), self.nexuses.get(task.nexus)) else {
+        let (Some(action), Some(nexus)) = (task.row.and_then(|row| Action::of(row.operation)), self.nexuses.of(task)) else {
             return Err(Refusal::Conflict);
         };
         let list = PersistentReserveOut::parse(data).map_err(Refusal::Check)?;

@@ -1,5 +1,6 @@
 //! One command in a task set.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use device::{Progress, Request, Step, StoreOp};
@@ -7,7 +8,7 @@ use fault::{EventId, RuleId, Stage, Verdict};
 use scsi::{CommandRow, TaskAttribute};
 
 use crate::effect::{Abort, Command, NexusId, TaskRef, TaskTag};
-use crate::nexus::Nexus;
+use crate::nexus::{Entry, Nexus};
 
 /// Bytes of a CDB that a task keeps. No row of the command table is longer; what follows is never looked at.
 pub(crate) const CDB_LIMIT: usize = 32;
@@ -28,10 +29,10 @@ pub(crate) enum State {
     Dormant,
     /// Started, and the unit is working on it within this very call.
     Running,
-    /// A fault rule lets it wait.
-    Delayed { until: u64, verdict: Verdict, then: Point },
+    /// A fault rule lets it wait. On the heap, as the next one, to keep tasks small: both are rare.
+    Delayed { until: u64, rest: Box<(Verdict, Point)> },
     /// A fault rule lets it hang until it is aborted or the rule goes.
-    Hung { rule: RuleId, then: Point },
+    Hung { rule: RuleId, then: Box<Point> },
     /// A fault rule had its connection cut; it waits for the end of its nexus.
     Dropped,
     /// Data-out are on their way.
@@ -68,6 +69,8 @@ impl Claim {
 #[derive(Debug)]
 pub(crate) struct Task {
     pub nexus: NexusId,
+    /// Where the nexus was found at arrival.
+    pub nexus_hint: usize,
     pub tag: TaskTag,
     pub generation: u32,
     /// Order of arrival at the unit.
@@ -99,12 +102,13 @@ pub(crate) struct Task {
 }
 
 impl Task {
-    pub fn new(command: &Command<'_>, row: Option<&'static CommandRow>, stable_key: u64, ordinal: u64, now: u64) -> Task {
+    pub fn new(command: &Command<'_>, row: Option<&'static CommandRow>, entry: &Entry, now: u64) -> Task {
         let mut cdb = [0; CDB_LIMIT];
         let length = command.cdb.len().min(CDB_LIMIT);
         cdb[..length].copy_from_slice(&command.cdb[..length]);
         Task {
             nexus: command.nexus,
+            nexus_hint: entry.hint,
             tag: command.tag,
             generation: 0,
             sequence: 0,
@@ -114,8 +118,8 @@ impl Task {
             row,
             data_out: command.data_out,
             data_in: command.data_in,
-            stable_key,
-            ordinal,
+            stable_key: entry.stable_key,
+            ordinal: entry.ordinal,
             arrived: now,
             state: State::Running,
             progress: None,

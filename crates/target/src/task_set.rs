@@ -205,7 +205,7 @@ mod tests {
             luns: &[],
             unit_exists: true,
         };
-        let slot = set.insert(Task::new(&command, None, 0, 0, 0));
+        let slot = set.insert(Task::new(&command, None, &crate::nexus::Entry::default(), 0));
         (slot, set.admit(slot))
     }
 

@@ -3,6 +3,7 @@
 //! A command passes: the task set (may it start?), the gates, the device's steps, and the six places where a fault rule may stop it. Every input ends with
 //! [`settle`](Unit::settle): what the input set free starts there, so nothing in here calls itself.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
@@ -16,7 +17,7 @@ use crate::counters::{Counters, Ended};
 use crate::effect::{Abort, Command, Effect, Function, NexusId, NexusIdentity, TaskRef};
 use crate::flight::{Ending, FlightRecord, FlightRecorder};
 use crate::management::Pending;
-use crate::nexus::{Nexus, Nexuses};
+use crate::nexus::{Entry, Nexus, Nexuses};
 use crate::reservation::Reservations;
 use crate::task::{Point, State, Task, span};
 use crate::task_set::{TASK_LIMIT, TaskSet};
@@ -93,20 +94,18 @@ impl Unit {
     /// A command, in CmdSN order of its nexus. `now` is monotonic time in nanoseconds, here and everywhere.
     pub fn handle_command(&mut self, command: Command<'_>, now: u64) {
         self.clock = now;
-        let Some(nexus) = self.nexuses.get(command.nexus) else {
+        let Some(entry) = self.nexuses.enter(command.nexus, command.unit_exists) else {
             let task = TaskRef { slot: u32::MAX, generation: 0, nexus: command.nexus, tag: command.tag };
             return self.effects.push_back(Effect::Aborted { task, why: Abort::NexusLost });
         };
-        let (stable_key, busy) = (nexus.stable_key, nexus.tasks > 0);
         if !command.unit_exists {
-            return self.answer_absent(&command, stable_key);
+            return self.answer_absent(&command, &entry);
         }
-        let ordinal = self.nexuses.next_ordinal(command.nexus);
         self.counters.submitted(command.nexus, command.data_in, command.data_out);
         let full = self.tasks.len() >= TASK_LIMIT;
-        let slot = self.insert(&command, stable_key, ordinal, full);
+        let slot = self.insert(&command, &entry, full);
         if full {
-            let status = if busy { Status::TASK_SET_FULL } else { Status::BUSY };
+            let status = if entry.busy { Status::TASK_SET_FULL } else { Status::BUSY };
             self.respond(slot, Outcome::status(status));
         } else if command.attribute == TaskAttribute::Aca {
             self.respond(slot, Outcome::check(Sense::illegal(INVALID_MESSAGE)));
@@ -179,7 +178,8 @@ impl Unit {
             _ => 0,
         });
         for slot in due {
-            if let State::Delayed { verdict, then, .. } = self.tasks.set_state(slot, State::Running) {
+            if let State::Delayed { rest, .. } = self.tasks.set_state(slot, State::Running) {
+                let (verdict, then) = *rest;
                 self.act(slot, &verdict, then);
             }
         }
@@ -241,7 +241,7 @@ impl Unit {
         let hung = |task: &Task| matches!(&task.state, State::Hung { rule: by, .. } if rule.is_none_or(|rule| rule == *by));
         for slot in self.slots(hung) {
             if let State::Hung { then, .. } = self.tasks.set_state(slot, State::Running) {
-                self.resume(slot, then);
+                self.resume(slot, *then);
             }
         }
         self.settle();
@@ -292,17 +292,14 @@ impl Unit {
     // --- the life of a command ---
 
     /// Makes a task. `transient`: it is answered within this call and takes no part in the order of the others.
-    fn insert(&mut self, command: &Command<'_>, stable_key: u64, ordinal: u64, transient: bool) -> usize {
+    fn insert(&mut self, command: &Command<'_>, entry: &Entry, transient: bool) -> usize {
         let row = self.device.lookup(command.cdb).ok();
-        let mut task = Task::new(command, row, stable_key, ordinal, self.clock);
+        let mut task = Task::new(command, row, entry, self.clock);
         if transient || command.attribute == TaskAttribute::Aca {
             task.attribute = TaskAttribute::Simple;
         }
         if row.is_some_and(|row| row.operation == Operation::ReportLuns) {
             task.luns = command.luns.to_vec();
-        }
-        if let Some(nexus) = self.nexuses.get_mut(command.nexus) {
-            nexus.tasks += 1;
         }
         self.tasks.insert(task)
     }
@@ -340,7 +337,7 @@ impl Unit {
             // The reason is not kept; it is the same as at arrival.
             return Err(self.device.lookup(task.cdb()).map_or_else(|outcome| outcome, |_| Outcome::status(Status::BUSY)));
         };
-        if let Some(nexus) = self.nexuses.get_mut(task.nexus)
+        if let Some(nexus) = self.nexuses.of_mut(task)
             && !nexus.attentions.is_empty()
             && let Some(asc) = report_attention(&mut nexus.attentions, row)
         {
@@ -352,7 +349,7 @@ impl Unit {
     /// The gates that may close while a task runs: reservation, an abort that does not end, and the device's own checks.
     fn look_again(&self, slot: usize) -> Result<(), Outcome> {
         let task = self.tasks.get(slot);
-        let (Some(row), Some(nexus)) = (task.row, self.nexuses.get(task.nexus)) else { return Ok(()) };
+        let (Some(row), Some(nexus)) = (task.row, self.nexuses.of(task)) else { return Ok(()) };
         if !self.reservations.is_idle() && self.reservations.conflict(row, task.cdb(), task.nexus, &nexus.identity) {
             return Err(Outcome::status(Status::RESERVATION_CONFLICT));
         }
@@ -374,7 +371,7 @@ impl Unit {
 
     fn begin(&mut self, slot: usize) -> Step {
         let task = self.tasks.get(slot);
-        let (Some(row), Some(nexus)) = (task.row, self.nexuses.get(task.nexus)) else {
+        let (Some(row), Some(nexus)) = (task.row, self.nexuses.of(task)) else {
             return Step::Finish(Outcome::check(Sense::illegal(Asc::INVALID_OPERATION_CODE)));
         };
         let (progress, step) = self.device.begin(&task.request(row, nexus));
@@ -449,7 +446,7 @@ impl Unit {
             return self.act(slot, &verdict, then);
         }
         let until = self.clock.saturating_add(verdict.pause_ms.saturating_mul(1_000_000));
-        self.tasks.set_state(slot, State::Delayed { until, verdict, then });
+        self.tasks.set_state(slot, State::Delayed { until, rest: Box::new((verdict, then)) });
         self.wake_at(until);
     }
 
@@ -458,7 +455,7 @@ impl Unit {
             Action::CheckCondition(sense) => self.conclude(slot, Outcome::check(sense)),
             Action::Status(status) => self.conclude(slot, Outcome::status(status)),
             Action::Hang => {
-                self.tasks.set_state(slot, State::Hung { rule: verdict.rule, then });
+                self.tasks.set_state(slot, State::Hung { rule: verdict.rule, then: Box::new(then) });
             }
             Action::DropConnection => {
                 self.tasks.set_state(slot, State::Dropped);
@@ -533,7 +530,7 @@ impl Unit {
     fn leave(&mut self, slot: usize) -> Task {
         let task = self.tasks.remove(slot);
         self.overdue -= usize::from(task.overdue);
-        if let Some(nexus) = self.nexuses.get_mut(task.nexus) {
+        if let Some(nexus) = self.nexuses.of_mut(&task) {
             nexus.tasks -= 1;
         }
         task
@@ -573,12 +570,12 @@ impl Unit {
     }
 
     pub(crate) fn nexus_of(&self, slot: usize) -> Option<&Nexus> {
-        self.nexuses.get(self.tasks.get(slot).nexus)
+        self.nexuses.of(self.tasks.get(slot))
     }
 
     /// There is no unit at the command's LUN; LUN 0 answers for it, outside its task set.
-    fn answer_absent(&mut self, command: &Command<'_>, stable_key: u64) {
-        let slot = self.insert(command, stable_key, 0, true);
+    fn answer_absent(&mut self, command: &Command<'_>, entry: &Entry) {
+        let slot = self.insert(command, entry, true);
         let outcome = crate::primary::absent(command.cdb);
         let task = self.leave(slot);
         self.effects.push_back(Effect::Respond { task: task.reference(slot), outcome });
