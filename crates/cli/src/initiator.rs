@@ -41,12 +41,10 @@ impl Session {
         stream.set_nodelay(true)?;
         let connection = Connection::new(Settings::new(initiator, Some(target)));
         let mut session = Session { stream, connection, events: VecDeque::new(), lun };
-        loop {
-            match session.next_event()? {
-                Event::LoggedIn { .. } => break,
-                Event::LoginFailed { status, .. } => bail!("the login was refused with status {status:04x}"),
-                other => bail!("unexpected during login: {other:?}"),
-            }
+        match session.next_event()? {
+            Event::LoggedIn { .. } => {}
+            Event::LoginFailed { status, .. } => bail!("the login was refused with status {status:04x}"),
+            other => bail!("unexpected during login: {other:?}"),
         }
         session.make_ready()?;
         Ok(session)

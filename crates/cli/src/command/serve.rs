@@ -68,7 +68,7 @@ impl Endpoint {
     fn of(running: &Running, options: &Serve) -> Endpoint {
         let portals: Vec<String> = running.portals().iter().map(ToString::to_string).collect();
         let portal = running.portals().first().map(|address| reachable(*address).to_string()).unwrap_or_default();
-        let disks: Vec<String> = disks(options).iter().map(|disk| banner::describe(disk)).collect();
+        let disks: Vec<String> = disks(options).iter().map(banner::describe).collect();
         let urls = (1..=disks.len()).map(|lun| format!("iscsi://{portal}/{}/{lun}", options.name)).collect();
         let control = running.control_path().map(Path::to_path_buf).unwrap_or_default();
         Endpoint { portal, portals, target: options.name.clone(), urls, disks, control, seed: running.seed() }
