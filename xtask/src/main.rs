@@ -1,7 +1,8 @@
-//! The project's own commands: `cargo xtask test`, `layers`, `tidy`, `fuzz`, `bench`, `lab`.
+//! The project's own commands: `cargo xtask test`, `layers`, `tidy`, `commands`, `fuzz`, `bench`, `lab`.
 #![forbid(unsafe_code)]
 
 mod bench;
+mod commands;
 mod fuzz;
 mod lab;
 mod layers;
@@ -22,6 +23,7 @@ cargo xtask COMMAND
   test [--long] [--list] [STEP...]   everything that must hold before a change lands; --long adds what takes hours
   layers                             crate edges against the table in ARCHITECTURE.md
   tidy                               house rules that a machine can check
+  commands [--write]                 the page of the book that lists every command; --write puts it in its place
   fuzz [TARGET] [--seconds N]        run the fuzz targets (needs cargo-fuzz); default all, 60 s each
   bench [ARGUMENTS...]               A/B against the C tgtd, interleaved (arguments go to bench/compare.py)
   lab [CASE...]                      cases of lab/ with a real Linux kernel as the initiator
@@ -40,6 +42,7 @@ fn run() -> Result<bool> {
         Some("test") => test::run(rest),
         Some("layers") => report::single("layers", layers::check),
         Some("tidy") => report::single("tidy", tidy::check),
+        Some("commands") => commands::run(rest),
         Some("fuzz") => fuzz::run(rest),
         Some("bench") => bench::run(rest),
         Some("lab") => lab::run(rest),

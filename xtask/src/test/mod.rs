@@ -13,7 +13,7 @@ mod workspace;
 use anyhow::{Result, bail};
 
 use crate::report::Report;
-use crate::{lab, layers, packages, process, tidy};
+use crate::{commands, lab, layers, packages, process, tidy};
 
 /// One step.
 struct Step {
@@ -73,6 +73,7 @@ fn check_layers(report: &mut Report) {
 
 fn check_tidy(report: &mut Report) {
     report.check("tidy", tidy::check);
+    report.check("list of commands", commands::check);
 }
 
 fn run_lab(report: &mut Report) {

@@ -1,0 +1,125 @@
+//! The page of the book that lists every command, made from the command table.
+
+use std::fmt::Write as _;
+
+use anyhow::{Context, Result, bail};
+use scsi::DeviceType;
+use scsi::command::{CommandRow, Operation, ROWS};
+
+use crate::root;
+
+const PAGE: &str = "docs/src/commands.md";
+
+const HEAD: &str = "\
+# Commands
+
+Made from the command table by `cargo xtask commands --write`. *Word* is what `op=` of a fault rule calls the command; *code* is the operation code, and the
+service action where there is one. *Code and tests* is the file below `crates` that carries the command out and proves it; *suite* is the one of libiscsi's
+conformance tests that is about it.
+
+| code | command | word | units | clause | code and tests | suite |
+|---|---|---|---|---|---|---|
+";
+
+/// Where a command is carried out, by operation code, and by service action where one code has several. Their tests stand in the same file, or beside it.
+const FILES: &[(&str, &[&str])] = &[
+    ("device/src/primary/mod.rs", &["00"]),
+    ("device/src/disk/capacity.rs", &["25", "9e/10"]),
+    ("device/src/disk/compare_and_write.rs", &["89"]),
+    ("device/src/disk/lba_status.rs", &["9e/12"]),
+    ("device/src/disk/read_write.rs", &["08", "0a", "28", "2a", "2e", "88", "8a", "8e", "a8", "aa", "ae"]),
+    ("device/src/disk/synchronize.rs", &["34", "35", "90", "91"]),
+    ("device/src/disk/unmap.rs", &["42"]),
+    ("device/src/disk/verify.rs", &["2f", "8f", "af"]),
+    ("device/src/disk/write_same.rs", &["41", "93"]),
+    ("device/src/primary/inquiry.rs", &["12"]),
+    ("device/src/primary/mode_select.rs", &["15", "55"]),
+    ("device/src/primary/mode_sense.rs", &["1a", "5a"]),
+    ("device/src/primary/opcodes.rs", &["a3/0c", "a3/0d"]),
+    ("device/src/primary/start_stop.rs", &["1b", "1e"]),
+    ("target/src/primary.rs", &["03", "a0"]),
+    ("target/src/reservation.rs", &["16", "17", "5e/00", "5e/01", "5e/02", "5f/00", "5f/01", "5f/02", "5f/03", "5f/04", "5f/06"]),
+];
+
+/// Suites of libiscsi and the commands they are about.
+const SUITES: &[(&str, &[&str])] = &[
+    ("CompareAndWrite", &["89"]),
+    ("GetLBAStatus", &["9e/12"]),
+    ("Inquiry", &["12"]),
+    ("ModeSense6", &["1a"]),
+    ("Prefetch10", &["34"]),
+    ("Prefetch16", &["90"]),
+    ("PreventAllow", &["1e"]),
+    ("PrinReadKeys", &["5e/00"]),
+    ("PrinReportCapabilities", &["5e/02"]),
+    ("ProutClear", &["5f/03"]),
+    ("ProutPreempt", &["5f/04"]),
+    ("ProutRegister", &["5f/00", "5f/06"]),
+    ("ProutReserve", &["5e/01", "5f/01", "5f/02"]),
+    ("Read6", &["08"]),
+    ("Read10", &["28"]),
+    ("Read12", &["a8"]),
+    ("Read16", &["88"]),
+    ("ReadCapacity10", &["25"]),
+    ("ReadCapacity16", &["9e/10"]),
+    ("ReportSupportedOpcodes", &["a3/0c"]),
+    ("Reserve6", &["16", "17"]),
+    ("StartStopUnit", &["1b"]),
+    ("TestUnitReady", &["00"]),
+    ("Unmap", &["42"]),
+    ("Verify10", &["2f"]),
+    ("Verify12", &["af"]),
+    ("Verify16", &["8f"]),
+    ("Write10", &["2a"]),
+    ("Write12", &["aa"]),
+    ("Write16", &["8a"]),
+    ("WriteSame10", &["41"]),
+    ("WriteSame16", &["93"]),
+    ("WriteVerify10", &["2e"]),
+    ("WriteVerify12", &["ae"]),
+    ("WriteVerify16", &["8e"]),
+];
+
+/// `commands [--write]`: prints the page, or puts it in its place.
+pub fn run(words: &[String]) -> Result<bool> {
+    match words.first().map(String::as_str) {
+        None => print!("{}", page()?),
+        Some("--write") => std::fs::write(root().join(PAGE), page()?).context(PAGE)?,
+        Some(other) => bail!("commands: no option '{other}'"),
+    }
+    Ok(true)
+}
+
+/// Fails when the committed page is not what the table says.
+pub fn check() -> Result<()> {
+    let committed = std::fs::read_to_string(root().join(PAGE)).unwrap_or_default();
+    if committed != page()? {
+        bail!("{PAGE} is not what the command table says: cargo xtask commands --write");
+    }
+    Ok(())
+}
+
+fn page() -> Result<String> {
+    let mut page = HEAD.to_owned();
+    for row in ROWS {
+        let code = row.service_action.map_or_else(|| format!("{:02x}", row.opcode), |action| format!("{:02x}/{action:02x}", row.opcode));
+        // The controller at LUN 0 answers VERIFY as if it were TEST UNIT READY.
+        let place = if row.operation == Operation::TestUnitReady { "00" } else { code.as_str() };
+        let Some((file, _)) = FILES.iter().find(|(_, codes)| codes.contains(&place)) else {
+            bail!("{}: xtask/src/commands.rs does not say where it is carried out", row.name);
+        };
+        if !root().join("crates").join(file).exists() {
+            bail!("crates/{file} does not exist, but xtask/src/commands.rs names it");
+        }
+        let suite = SUITES.iter().find(|(_, codes)| codes.contains(&code.as_str()) && row.device_types.contains(&DeviceType::DISK));
+        let (word, units, clause) = (row.word, units(row), row.clause.trim_end_matches(" command"));
+        let suite = suite.map_or("", |(name, _)| name);
+        writeln!(page, "| {code} | {} | `{word}` | {units} | {clause} | `{file}` | {suite} |", row.name)?;
+    }
+    Ok(page)
+}
+
+fn units(row: &CommandRow) -> String {
+    let name = |kind: &DeviceType| if *kind == DeviceType::DISK { "disk" } else { "LUN 0" };
+    row.device_types.iter().map(name).collect::<Vec<_>>().join(", ")
+}
