@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
@@ -14,8 +14,13 @@ const KEEPALIVE_TIME: Duration = Duration::from_secs(60);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
 const KEEPALIVE_RETRIES: u32 = 4;
 
+/// The kernel takes the ring of an ended process apart in the background, and its listeners live that long. A restart waits for it in such steps...
+const GONE_STEP: Duration = Duration::from_millis(5);
+/// ... and no longer than this.
+const GONE_LIMIT: Duration = Duration::from_secs(1);
+
 /// A listening socket and its address, with the port that the system chose for 0. IPv6 sockets take IPv6 only, so that both wildcards can be had. The
-/// error is one line with the cure.
+/// error is one line with the cure. Right after the end of another process with that port it may take some milliseconds.
 pub fn listen(address: SocketAddr) -> io::Result<(OwnedFd, SocketAddr)> {
     let attempt = || -> io::Result<(OwnedFd, SocketAddr)> {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
@@ -29,7 +34,17 @@ pub fn listen(address: SocketAddr) -> io::Result<(OwnedFd, SocketAddr)> {
         let local = local_address(&socket)?;
         Ok((socket.into(), local))
     };
-    attempt().map_err(|error| explain(address, &error))
+    let start = Instant::now();
+    loop {
+        match attempt() {
+            Err(error) if error.raw_os_error() == Some(libc::EADDRINUSE) => match holder_of(address) {
+                // Measured: 6 to 11 ms after the end of a process the port of its ring is free.
+                Holder::Gone if start.elapsed() < GONE_LIMIT => std::thread::sleep(GONE_STEP),
+                holder => return Err(in_use(address, &holder)),
+            },
+            result => return result.map_err(|error| explain(address, &error)),
+        }
+    }
 }
 
 /// What every iSCSI connection wants: no Nagle (replies are gathered already), and keep-alive.
@@ -113,10 +128,6 @@ fn local_address(socket: &Socket) -> io::Result<SocketAddr> {
 
 fn explain(address: SocketAddr, error: &io::Error) -> io::Error {
     let text = match error.raw_os_error() {
-        Some(libc::EADDRINUSE) => {
-            let holder = holder_of(address).map_or(String::new(), |holder| format!(" by {holder}"));
-            format!("{address} is already in use{holder}: end that program, or choose another port (port 0 takes a free one)")
-        }
         Some(libc::EADDRNOTAVAIL) => format!("{address} is not an address of this host: see `ip addr`, or listen on 0.0.0.0 or [::]"),
         Some(libc::EACCES) => {
             format!("no permission to listen on {address}: ports below 1024 need CAP_NET_BIND_SERVICE; choose a higher port such as 3260")
@@ -127,36 +138,79 @@ fn explain(address: SocketAddr, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), text)
 }
 
-/// `pid 123 (tgtd)`, when /proc shows who listens there.
-fn holder_of(address: SocketAddr) -> Option<String> {
-    let table = std::fs::read_to_string(if address.is_ipv6() { "/proc/net/tcp6" } else { "/proc/net/tcp" }).ok()?;
+/// Who has a port.
+enum Holder {
+    Process {
+        pid: String,
+        command: String,
+    },
+    /// A socket of this user that no process has: the kernel is still taking the ring of an ended process apart.
+    Gone,
+    /// Somebody whom this user may not see.
+    Hidden,
+}
+
+fn in_use(address: SocketAddr, holder: &Holder) -> io::Error {
+    let by = match holder {
+        Holder::Process { pid, command } => format!(" by pid {pid} ({command})"),
+        Holder::Gone | Holder::Hidden => String::new(),
+    };
+    let text = format!("{address} is already in use{by}: end that program, or choose another port (port 0 takes a free one)");
+    io::Error::new(io::ErrorKind::AddrInUse, text)
+}
+
+/// Who listens there, as far as /proc shows it.
+fn holder_of(address: SocketAddr) -> Holder {
+    let path = if address.is_ipv6() { "/proc/net/tcp6" } else { "/proc/net/tcp" };
+    let table = std::fs::read_to_string(path).unwrap_or_default();
     // The same port of another address is no obstacle, except where one of both is the wildcard; the exact one comes first.
     let listeners = || table.lines().skip(1).filter_map(|line| listener(line, address.port()));
     let own = hexadecimal(address.ip());
-    let exact = listeners().find(|(local, _)| *local == own);
-    let (_, inode) = exact.or_else(|| listeners().find(|(local, _)| address.ip().is_unspecified() || local.bytes().all(|digit| digit == b'0')))?;
-    let wanted = format!("socket:[{inode}]");
+    let wild = |local: &str| address.ip().is_unspecified() || local.bytes().all(|digit| digit == b'0');
+    let found = listeners().find(|line| line.address == own).or_else(|| listeners().find(|line| wild(line.address)));
+    let Some(found) = found else { return Holder::Gone };
+    let wanted = format!("socket:[{}]", found.inode);
+    match process_with(&wanted) {
+        Some((pid, command)) => Holder::Process { pid, command },
+        None if found.user == rustix::process::geteuid().as_raw().to_string() => Holder::Gone,
+        None => Holder::Hidden,
+    }
+}
+
+/// The process with a descriptor of this name, and its command.
+fn process_with(wanted: &str) -> Option<(String, String)> {
     for process in std::fs::read_dir("/proc").ok()?.flatten() {
         let name = process.file_name();
         let Some(pid) = name.to_str().filter(|name| name.bytes().all(|byte| byte.is_ascii_digit())) else { continue };
         let Ok(files) = std::fs::read_dir(process.path().join("fd")) else { continue };
-        if files.flatten().any(|file| std::fs::read_link(file.path()).is_ok_and(|link| link.as_os_str() == wanted.as_str())) {
+        if files.flatten().any(|file| std::fs::read_link(file.path()).is_ok_and(|link| link.as_os_str() == wanted)) {
             let command = std::fs::read_to_string(process.path().join("comm")).unwrap_or_default();
-            return Some(format!("pid {pid} ({})", command.trim()));
+            return Some((pid.to_owned(), command.trim().to_owned()));
         }
     }
     None
 }
 
-/// Local address and inode of a line of /proc/net/tcp when it listens on `port`.
-fn listener(line: &str, port: u16) -> Option<(&str, &str)> {
+/// A line of /proc/net/tcp.
+#[derive(PartialEq, Eq, Debug)]
+struct Listener<'a> {
+    address: &'a str,
+    user: &'a str,
+    inode: &'a str,
+}
+
+/// What a line says when it is a listener on `port`.
+fn listener(line: &str, port: u16) -> Option<Listener<'_>> {
     /// TCP_LISTEN.
     const LISTEN: &str = "0A";
     let mut fields = line.split_whitespace().skip(1);
-    let (local, local_port) = fields.next()?.rsplit_once(':')?;
-    let state = fields.nth(1)?;
-    let matches = u16::from_str_radix(local_port, 16) == Ok(port) && state == LISTEN;
-    matches.then(|| fields.nth(5)).flatten().map(|inode| (local, inode))
+    let (address, local_port) = fields.next()?.rsplit_once(':')?;
+    if fields.nth(1)? != LISTEN || u16::from_str_radix(local_port, 16) != Ok(port) {
+        return None;
+    }
+    let user = fields.nth(3)?;
+    let inode = fields.nth(1)?;
+    Some(Listener { address, user, inode })
 }
 
 /// An address as /proc/net/tcp writes it: words of four bytes in this machine's order.
@@ -206,7 +260,7 @@ mod tests {
     #[test]
     fn lines_of_the_table_are_read() {
         let line = "   0: 0100007F:0CBC 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 424242 1 0000000000000000 100";
-        assert_eq!(listener(line, 3260), Some((hexadecimal("127.0.0.1".parse().unwrap()).as_str(), "424242")));
+        assert_eq!(listener(line, 3260), Some(Listener { address: &hexadecimal("127.0.0.1".parse().unwrap()), user: "1000", inode: "424242" }));
         assert_eq!(listener(line, 3261), None);
         assert_eq!(listener(&line.replace(" 0A ", " 01 "), 3260), None);
         assert_eq!(listener("", 3260), None);

@@ -1,6 +1,6 @@
 //! `--io auto` where io_uring is forbidden: a seccomp filter on one thread answers `io_uring_setup` as containers do.
 
-use reactor::{AnyDriver, Driver, IoChoice, start};
+use reactor::{AnyDriver, Driver, IoChoice, Op, start};
 
 /// Forbids `io_uring_setup` for this thread, for ever.
 fn forbid(error: i32) {
@@ -55,4 +55,37 @@ fn auto_starts_something_that_works() {
     started.driver.waker().wake();
     started.driver.wait(&mut Vec::new(), None);
     println!("{}", started.driver.name());
+}
+
+/// With this in its environment the test binary is a daemon: it listens with a ring, says where, and waits to be killed.
+const DAEMON: &str = "REACTOR_TEST_DAEMON";
+
+#[test]
+fn a_daemon() {
+    if std::env::var_os(DAEMON).is_none() {
+        return;
+    }
+    let mut driver = start(IoChoice::Auto).unwrap().driver;
+    let (listener, address) = driver.listen("127.0.0.1:0".parse().unwrap()).unwrap();
+    driver.submit(1, Op::Accept { listener });
+    println!("\nlistening {address}");
+    loop {
+        driver.wait(&mut Vec::new(), None);
+    }
+}
+
+#[test]
+fn a_killed_daemon_can_be_started_again_at_once() {
+    for _ in 0..5 {
+        let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", "a_daemon", "--nocapture"]).env(DAEMON, "1").stdout(std::process::Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let lines = std::io::BufRead::lines(std::io::BufReader::new(child.stdout.take().unwrap()));
+        let address = lines.map_while(Result::ok).find_map(|line| line.strip_prefix("listening ").map(str::to_owned)).unwrap();
+        let busy = reactor::net::listen(address.parse().unwrap()).unwrap_err().to_string();
+        assert!(busy.contains(&format!("pid {}", child.id())), "{busy}");
+        child.kill().unwrap();
+        child.wait().unwrap();
+        reactor::net::listen(address.parse().unwrap()).unwrap();
+    }
 }

@@ -138,6 +138,10 @@ fn accepts_many_and_stays_armed<D: Driver>(driver: D) {
     assert_eq!(bench.end_of(7).result, Err(libc::ECANCELED));
     assert_eq!(bench.end_of(8).result, Ok(0));
     assert!(TcpStream::connect(address).is_err());
+    let start = Instant::now();
+    let (_, again) = bench.driver.listen(address).unwrap();
+    assert_eq!(again, address);
+    assert!(start.elapsed() < Duration::from_millis(500), "the port is free when the close is done");
 }
 
 fn receives_whatever_the_split<D: Driver>(driver: D) {

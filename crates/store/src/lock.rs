@@ -11,6 +11,7 @@ use std::fs::File;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
 /// A lock, or a share of it. Ends when it is dropped.
 #[derive(Debug)]
@@ -63,6 +64,10 @@ static HELD: Mutex<BTreeMap<Identity, Weak<Held>>> = Mutex::new(BTreeMap::new())
 /// Command lines are cut here, in characters: one line of an error.
 const COMMAND: usize = 80;
 
+/// How long a holder without a process is waited for, in such steps.
+const GONE_LIMIT: Duration = Duration::from_secs(1);
+const GONE_STEP: Duration = Duration::from_millis(5);
+
 /// Takes the lock of an open image: alone when `exclusive` (the file must be open for writing), else shared with other readers.
 pub fn take(file: &File, exclusive: bool) -> Result<Lock, LockError> {
     let identity = identity_of(file).map_err(LockError::System)?;
@@ -76,10 +81,7 @@ pub fn take(file: &File, exclusive: bool) -> Result<Lock, LockError> {
     }
     // A reader of ours and now a writer: the writer takes what other processes' readers leave it.
     let exclusive = exclusive && ours.is_none();
-    set(file, exclusive).map_err(|error| match error {
-        libc::EAGAIN | libc::EACCES => LockError::Held(holder_of(file, identity)),
-        error => LockError::System(error),
-    })?;
+    set_patiently(file, exclusive, identity)?;
     let duplicate = file.try_clone().map_err(|error| LockError::System(error.raw_os_error().unwrap_or(libc::EIO)))?;
     let held = Arc::new(Held { _file: duplicate.into(), exclusive });
     table.insert(identity, Arc::downgrade(&held));
@@ -105,6 +107,24 @@ fn set(file: &File, exclusive: bool) -> Result<(), i32> {
     // SAFETY: the descriptor is open for the call; F_OFD_SETLK reads one flock from the pointer, which is valid.
     let result = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &raw const lock) };
     if result == 0 { Ok(()) } else { Err(std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO)) }
+}
+
+/// As [`set`]; waits a little for a holder that cannot be seen: I/O of a killed process is finished by the kernel, and keeps the image that long.
+fn set_patiently(file: &File, exclusive: bool, identity: Identity) -> Result<(), LockError> {
+    let start = Instant::now();
+    loop {
+        match set(file, exclusive) {
+            Ok(()) => return Ok(()),
+            Err(libc::EAGAIN | libc::EACCES) => {
+                let holder = holder_of(file, identity);
+                if holder.pid.is_some() || start.elapsed() > GONE_LIMIT {
+                    return Err(LockError::Held(holder));
+                }
+                std::thread::sleep(GONE_STEP);
+            }
+            Err(error) => return Err(LockError::System(error)),
+        }
+    }
 }
 
 /// Who holds a lock on it. The lock itself names a process only when it is of the classic kind; for ours, /proc/PID/fdinfo tells.
