@@ -121,8 +121,7 @@ mod tests {
     fn addresses(portals: &[&str], local: &str) -> Vec<String> {
         let model = model(portals);
         let local: SocketAddr = local.parse().expect("an address");
-        let records = DirectoryView::new(&model).addresses(&model.targets[&1], local);
-        records
+        DirectoryView::new(&model).addresses(&model.targets[&1], local)
     }
 
     #[test]

@@ -319,4 +319,4 @@ pub(crate) fn reactor_of(nexus: NexusId) -> usize {
 }
 
 /// The code of the unit attention: units of the target came or went.
-const REPORTED_LUNS_DATA_HAS_CHANGED: Asc = Asc(0x3f0e);
+pub(crate) const REPORTED_LUNS_DATA_HAS_CHANGED: Asc = Asc(0x3f0e);

@@ -2,6 +2,8 @@
 //!
 //! `iscsi_tcp` runs on a reactor: it owns sockets and payload, feeds the cores and carries out their effects.
 
+#![forbid(unsafe_code)]
+
 pub mod digest;
 pub mod directory;
 pub mod hub;

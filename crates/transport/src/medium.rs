@@ -178,7 +178,7 @@ impl Job {
             StoreOp::Read { len, .. } => u64::from(len),
             StoreOp::Write { payload, len, .. } | StoreOp::Compare { payload, len, .. } => u64::from(payload) + u64::from(len),
             StoreOp::CompareSame { block, len, .. } | StoreOp::WriteSame { block, len, .. } => {
-                let whole = block > 0 && len.is_multiple_of(u64::from(block)) && CHUNK as u64 % u64::from(block) == 0;
+                let whole = block > 0 && len.is_multiple_of(u64::from(block)) && (CHUNK as u64).is_multiple_of(u64::from(block));
                 if whole { u64::from(block) } else { u64::MAX }
             }
             _ => 0,

@@ -154,7 +154,8 @@ impl Registry {
                 _ => Admission::Refused(TOO_MANY_CONNECTIONS, "MaxConnections is 1"),
             };
         }
-        if summary.tsih != 0 && !(again && !self.sessions.contains_key(&summary.tsih)) {
+        // A connection reinstatement that waited for its session to end gets the number again, unless it went to someone else.
+        if summary.tsih != 0 && (!again || self.sessions.contains_key(&summary.tsih)) {
             return Admission::Refused(SESSION_DOES_NOT_EXIST, "no such session");
         }
         let units = match tid.map(|tid| model.targets.get(&tid)) {

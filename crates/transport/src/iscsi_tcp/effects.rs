@@ -11,11 +11,14 @@ use target::{Abort, Command, Effect, NexusId, TaskRef, TaskTag};
 use super::receive::carry;
 use super::send::release;
 use super::{Kind, Server, token};
-use crate::hub::{LinkKey, Message, reactor_of};
+use crate::hub::{LinkKey, Message, REPORTED_LUNS_DATA_HAS_CHANGED, reactor_of};
 use crate::limits::INLINE_BYTES;
 use crate::medium::{Job, Progress};
 use crate::model::UnitCell;
 use crate::payload::Payload;
+
+/// Operation code of REPORT LUNS.
+const REPORT_LUNS: u8 = 0xa0;
 
 /// A task that waits for a buffer.
 pub(super) struct Parked {
@@ -80,6 +83,17 @@ impl<D: Driver> Server<D> {
             unit_exists,
         };
         self.work.visit(&cell, |unit, now| unit.handle_command(command, now));
+        if event.cdb.as_bytes().first() == Some(&REPORT_LUNS) {
+            self.inventory_told(slot, nexus, &cell);
+        }
+    }
+
+    /// REPORT LUNS through one unit tells what REPORTED LUNS DATA HAS CHANGED announces on the others (SPC-4 6.33).
+    fn inventory_told(&mut self, slot: usize, nexus: NexusId, asked: &Arc<UnitCell>) {
+        let Some(entry) = self.links.get(slot).and_then(|link| link.target.clone()) else { return };
+        for cell in entry.units.values().filter(|cell| !Arc::ptr_eq(cell, asked)) {
+            cell.lock().clear_attention(nexus, REPORTED_LUNS_DATA_HAS_CHANGED);
+        }
     }
 
     /// The data of a fetch are there.
@@ -271,7 +285,9 @@ impl<D: Driver> Server<D> {
             Need::Store { .. } => self.work.visit(&parked.cell, |unit, now| unit.handle_stored(parked.task, Err(StoreFault::Gone), now)),
             Need::Fetch { .. } => {
                 let slot = self.find(parked.task).map(|(slot, _, _)| slot);
-                slot.map(|slot| self.close(slot, true, "a command wants more data than any buffer holds"));
+                if let Some(slot) = slot {
+                    self.close(slot, true, "a command wants more data than any buffer holds");
+                }
             }
         }
     }

@@ -5,8 +5,9 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use iscsi::framing::MAX_DATA_SEGMENT;
 use iscsi::target::Connection;
-use iscsi::{FunctionCode, Landing, LoginSummary, Receiver};
+use iscsi::{FunctionCode, Landing, LoginSummary, Receiver, Settings};
 use reactor::{Batch, Buffer, Handle};
 use slab::Slab;
 use target::{NexusId, TaskRef};
@@ -101,6 +102,44 @@ pub(crate) struct Link {
 }
 
 impl Link {
+    /// A connection that waits for its first Login Request; `staging` is where its bytes arrive.
+    pub fn new(key: LinkKey, socket: Handle, settings: Settings, staging: Buffer, now: u64) -> Link {
+        let receiver = Receiver::new(settings.crc32c, MAX_DATA_SEGMENT);
+        Link {
+            key,
+            socket,
+            peer: settings.peer,
+            local: settings.local,
+            state: State::Open,
+            core: Connection::new(settings, now),
+            receiver,
+            landing: Landing::None,
+            inline: Vec::new(),
+            staging: Some(staging),
+            receiving: false,
+            direct: None,
+            batch: Some(Batch::new()),
+            closed: false,
+            tasks: Slab::new(),
+            by_tag: HashMap::default(),
+            functions: Vec::new(),
+            nexus: None,
+            tid: None,
+            target: None,
+            luns: Vec::new(),
+            login: None,
+            waiters: Vec::new(),
+            jobs: 0,
+            told: false,
+            unread: 0,
+            stirred: false,
+            touched: false,
+            deadline: None,
+            armed: u64::MAX,
+            counters: Arc::default(),
+        }
+    }
+
     /// Slot of a task.
     pub fn slot_of(&self, tag: u32) -> Option<usize> {
         self.by_tag.get(&tag).copied()

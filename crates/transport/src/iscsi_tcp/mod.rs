@@ -22,9 +22,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use iscsi::target::Connection;
-use iscsi::{Landing, Receiver, Settings};
-use reactor::{Back, Batch, Done, Driver, Handle, Op, Token};
+use iscsi::Settings;
+use reactor::{Back, Done, Driver, Handle, Op, Token};
 use slab::Slab;
 
 use crate::digest::crc32c;
@@ -352,39 +351,7 @@ impl<D: Driver> Server<D> {
         let slot = entry.key();
         let key = LinkKey { slot: u32::try_from(slot).unwrap_or(u32::MAX), serial: self.next_serial };
         self.next_serial = self.next_serial.wrapping_add(1);
-        entry.insert(Link {
-            key,
-            socket,
-            peer: remote,
-            local,
-            state: State::Open,
-            core: Connection::new(settings, self.work.now),
-            receiver: Receiver::new(crc32c, iscsi::framing::MAX_DATA_SEGMENT),
-            landing: Landing::None,
-            inline: Vec::new(),
-            staging: Some(staging),
-            receiving: false,
-            direct: None,
-            batch: Some(Batch::new()),
-            closed: false,
-            tasks: Slab::new(),
-            by_tag: HashMap::default(),
-            functions: Vec::new(),
-            nexus: None,
-            tid: None,
-            target: None,
-            luns: Vec::new(),
-            login: None,
-            waiters: Vec::new(),
-            jobs: 0,
-            told: false,
-            unread: 0,
-            stirred: false,
-            touched: false,
-            deadline: None,
-            armed: u64::MAX,
-            counters: Arc::default(),
-        });
+        entry.insert(Link::new(key, socket, settings, staging, self.work.now));
         self.touch(slot);
         self.arm_receive(slot);
     }

@@ -101,13 +101,11 @@ impl<D: Driver> Server<D> {
                 Some(Piece::Header(header)) => {
                     link.landing = link.core.handle_header(header, &directory, self.work.now);
                     link.inline.clear();
-                    if link.batch.is_none() && header[0] & 0x3f != DATA_OUT {
+                    let opcode = header[0] & 0x3f;
+                    if link.batch.is_none() && opcode != DATA_OUT {
                         link.unread = link.unread.saturating_add(1);
                     }
-                    let expected = match header[0] & 0x3f {
-                        SCSI_COMMAND => u32::from_be_bytes([header[20], header[21], header[22], header[23]]),
-                        _ => 0,
-                    };
+                    let expected = if opcode == SCSI_COMMAND { u32::from_be_bytes([header[20], header[21], header[22], header[23]]) } else { 0 };
                     if let Landing::Task { tag, offset, len } = link.landing
                         && !link.make_room(&self.pools, tag, offset.saturating_add(len), expected, &mut self.counters.moved_bytes)
                     {
