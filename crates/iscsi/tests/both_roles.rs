@@ -112,8 +112,8 @@ impl Wire {
             while let Some(bytes) = self.initiator.poll_output() {
                 moved = true;
                 let cut = self.random(bytes.len() + 1);
-                self.to_target(&bytes[..cut]);
-                self.to_target(&bytes[cut..]);
+                self.deliver(&bytes[..cut]);
+                self.deliver(&bytes[cut..]);
             }
             moved |= self.shell();
             while let Some(transmit) = self.target.poll_transmit() {
@@ -131,7 +131,7 @@ impl Wire {
         }
     }
 
-    fn to_target(&mut self, mut bytes: &[u8]) {
+    fn deliver(&mut self, mut bytes: &[u8]) {
         loop {
             let (count, piece) = self.receiver.advance(bytes);
             match piece {
