@@ -214,3 +214,100 @@ pub fn padding_of(length: u32) -> usize {
         _ => 1,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::digest::crc32c;
+    use std::vec::Vec;
+
+    /// A NOP-Out with `data` and correct digests.
+    fn wire(data: &[u8], header_digest: bool, data_digest: bool) -> Vec<u8> {
+        let mut bytes = std::vec![0u8; 48];
+        bytes[7] = u8::try_from(data.len()).unwrap();
+        if header_digest {
+            bytes.extend(crc32c(0, &bytes).to_le_bytes());
+        }
+        let mut data = data.to_vec();
+        data.resize(data.len().next_multiple_of(4), 0);
+        bytes.extend_from_slice(&data);
+        if data_digest && !data.is_empty() {
+            bytes.extend(crc32c(0, &data).to_le_bytes());
+        }
+        bytes
+    }
+
+    /// What the receiver finds, data joined.
+    fn pieces(receiver: &mut Receiver, mut bytes: &[u8], step: usize) -> Vec<std::string::String> {
+        let mut found: Vec<std::string::String> = Vec::new();
+        let mut data = Vec::new();
+        while !bytes.is_empty() {
+            let (part, rest) = bytes.split_at(step.min(bytes.len()));
+            bytes = rest;
+            let mut at = 0;
+            loop {
+                let (count, piece) = receiver.advance(&part[at..]);
+                at += count;
+                match piece {
+                    None => break,
+                    Some(Piece::Data { offset, bytes }) => {
+                        assert_eq!(usize::try_from(offset).unwrap(), data.len());
+                        data.extend_from_slice(bytes);
+                    }
+                    Some(Piece::Header(header)) => found.push(std::format!("header {}", header.len())),
+                    Some(Piece::End { digest_ok }) => {
+                        found.push(std::format!("data {:?} {digest_ok}", core::str::from_utf8(&data).unwrap()));
+                        data.clear();
+                    }
+                    Some(other) => found.push(std::format!("{other:?}")),
+                }
+            }
+            assert_eq!(at, part.len());
+        }
+        found
+    }
+
+    #[test]
+    fn pdus_come_out_whole_whatever_the_cut() {
+        for (header, data) in [(false, false), (true, false), (false, true), (true, true)] {
+            let stream = [wire(b"hello", header, data), wire(b"", header, data), wire(b"abcd", header, data)].concat();
+            for step in [1, 3, 50, 1000] {
+                let mut receiver = Receiver::new(crc32c, 8192);
+                receiver.set_digests(header, data);
+                let expected = ["header 48", "data \"hello\" true", "header 48", "data \"\" true", "header 48", "data \"abcd\" true"];
+                assert_eq!(pieces(&mut receiver, &stream, step), expected);
+                assert!(receiver.is_between_pdus());
+            }
+        }
+    }
+
+    #[test]
+    fn wrong_digests_and_lengths_are_told() {
+        let mut receiver = Receiver::new(crc32c, 8192);
+        receiver.set_digests(true, true);
+        for at in [52, 57, 61] {
+            // A byte of the data, of the padding, of the digest.
+            let mut bytes = wire(b"hello", true, true);
+            bytes[at] ^= 1;
+            assert!(pieces(&mut receiver, &bytes, 7)[1].ends_with("false"));
+        }
+        let mut bytes = wire(b"hello", true, true);
+        bytes[20] ^= 1;
+        assert_eq!(pieces(&mut receiver, &bytes, 7), ["HeaderDigestError"]);
+        assert_eq!(pieces(&mut Receiver::new(crc32c, 4), &wire(b"hello", false, false), 7), ["TooLong"]);
+    }
+
+    #[test]
+    fn data_may_be_received_into_their_place() {
+        let mut receiver = Receiver::new(crc32c, 8192);
+        receiver.set_digests(false, true);
+        let bytes = wire(b"hello", false, true);
+        let (count, piece) = receiver.advance(&bytes);
+        assert_eq!((count, piece), (48, Some(Piece::Header(&bytes[..48]))));
+        assert_eq!(receiver.data_remaining(), 5);
+        receiver.data_placed(b"hel");
+        receiver.data_placed(b"lo");
+        assert_eq!(receiver.data_remaining(), 0);
+        assert_eq!(receiver.advance(&bytes[53..]), (7, Some(Piece::End { digest_ok: true })));
+    }
+}

@@ -138,3 +138,6 @@ pub fn put_data_segment_length(header: &mut Header, length: u32) {
     let [_, high, middle, low] = length.min(crate::framing::MAX_DATA_SEGMENT).to_be_bytes();
     header[5..8].copy_from_slice(&[high, middle, low]);
 }
+
+#[cfg(test)]
+mod tests;

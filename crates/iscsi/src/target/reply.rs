@@ -116,7 +116,9 @@ fn fill_response(pdu: &mut ScsiResponse, task: &Task) {
     pdu.status = task.reply.as_ref().map_or(0, |reply| reply.status);
     pdu.exp_data_sn = if task.data_in_pdus > 0 { task.data_sn } else { 0 };
     let bidirectional = task.data_out > 0 && task.data_in > 0;
-    let main = if task.data_out > 0 { write_residual(task) } else { read_residual(task) };
+    // A write for which the initiator announced no data at all still overflows by what it would have taken.
+    let wanted_out = task.reply.as_ref().is_some_and(|reply| reply.data_out > 0);
+    let main = if task.data_out > 0 || (task.data_in == 0 && wanted_out) { write_residual(task) } else { read_residual(task) };
     pdu.overflow = main.overflow;
     pdu.underflow = main.underflow;
     pdu.residual = main.count;

@@ -869,6 +869,16 @@ mod full_feature {
     }
 
     #[test]
+    fn a_write_that_announces_nothing_overflows() {
+        let mut peer = Peer::logged_in(parameters(), &[]);
+        let command = ScsiCommand { write: false, ..peer.write(5, 0, true) };
+        peer.send(&command.encode(), b"");
+        peer.connection.respond(5, good(ReplyData::None, 512));
+        let response = ScsiResponse::decode(&peer.one().header);
+        assert_eq!((response.residual, response.overflow), (512, true));
+    }
+
+    #[test]
     fn immediate_data_beyond_the_expected_length_are_refused() {
         let mut peer = Peer::logged_in(parameters(), &[]);
         let command = peer.write(5, 100, true);
