@@ -1,7 +1,7 @@
 //! The pure state of one logical unit: inputs, outputs, and the life of a command.
 //!
 //! A command passes: the task set (may it start?), the gates, the device's steps, and the six places where a fault rule may stop it. Every input ends with
-//! [`settle`](Unit::settle): what the input set free starts there, so nothing in here calls itself.
+//! `settle`: what the input set free starts there, so nothing in here calls itself.
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
