@@ -37,7 +37,7 @@ pdu! {
         /// Task attribute: 0 untagged, 1 simple, 2 ordered, 3 head of queue, 4 ACA.
         attribute: u8 = Bits(1, 0x07, 0),
         /// Command priority (RFC 7144 4.1).
-        priority: u8 = Bits(3, 0x0f, 0),
+        priority: u8 = Bits(2, 0xf0, 4),
         /// LUN.
         lun: Lun = LunAt(8),
         /// Initiator task tag.

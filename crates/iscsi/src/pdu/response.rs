@@ -45,6 +45,8 @@ pdu! {
         response: u8 = U8(2),
         /// SCSI status.
         status: u8 = U8(3),
+        /// Status qualifier (RFC 7144 4.4).
+        status_qualifier: u16 = U16(8),
         /// Initiator task tag.
         tag: u32 = U32(16),
         /// SNACK tag.
