@@ -22,6 +22,10 @@ pub fn run(options: Box<Serve>) -> Result<ExitCode> {
         end_with_parent()?;
     }
     log::install(options.log.parse().map_err(|error: String| anyhow!(error))?, &options.log_level);
+    if let Some(path) = &options.ready_file {
+        // One that an earlier run left would tell that we are ready. None there is as good.
+        let _ = std::fs::remove_file(path);
+    }
     raise_file_limit();
     let settings = settings(&options)?;
     let running = start(settings, options.control.as_deref())?;
@@ -31,10 +35,6 @@ pub fn run(options: Box<Serve>) -> Result<ExitCode> {
         Some(command) => run_command(running, command, &endpoint)?,
         None => serve_until_signal(running)?,
     };
-    if let Some(path) = &options.ready_file {
-        // Gone already is as good.
-        let _ = std::fs::remove_file(path);
-    }
     Ok(code)
 }
 
