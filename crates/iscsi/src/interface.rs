@@ -254,9 +254,10 @@ pub enum Event {
         /// Task.
         tag: u32,
     },
-    /// Task management. Delivered after all commands before it.
+    /// Task management. Delivered after all commands before it. ABORT TASK with `tag` equal to `referenced` comes from the connection itself, when data of
+    /// that task were damaged or broke the rules; it is carried out and answered like any other.
     Function(FunctionEvent),
-    /// The initiator logs out; the answer is queued, then the connection closes. `session`: the whole session ends.
+    /// The initiator logs out; the answer is queued, then the connection closes, and with it the session. No [`Event::Close`] follows.
     Logout,
     /// The connection must close once what `poll_transmit` still gives is sent; a line for the log.
     Close {

@@ -3,6 +3,7 @@
 use scsi::{Asc, TaskAttribute};
 
 use super::connection::{Connection, Incoming, Waiting};
+use super::data_out::INCORRECT_AMOUNT;
 use super::window::{Held, Position};
 use crate::interface::{CommandEvent, Directory, Event, Landing};
 use crate::pdu::{
@@ -16,8 +17,6 @@ const MAX_HELD_BYTES: usize = 65_536;
 
 /// ABORTED COMMAND, unexpected unsolicited data.
 const UNEXPECTED_DATA: Asc = Asc(0x0c0c);
-/// ABORTED COMMAND, incorrect amount of data.
-const INCORRECT_AMOUNT: Asc = Asc(0x0c0d);
 
 impl Connection {
     /// Any PDU of full feature phase.

@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 
 use scsi::Lun;
 
+use super::data_out::PROTOCOL_SERVICE_CRC_ERROR;
 use super::task::{Owed, TaskTable};
 use super::text::TextExchange;
 use super::window::Window;
@@ -195,7 +196,7 @@ impl Connection {
             return;
         }
         if !digest_ok {
-            self.data_digest_failed(&incoming);
+            self.data_digest_failed(incoming);
             return;
         }
         match incoming {
@@ -279,7 +280,11 @@ impl Connection {
 
     /// A task management function ended.
     pub fn function_response(&mut self, tag: u32, response: FunctionCode) {
-        let Some(at) = self.functions.iter().position(|(function, _)| *function == tag) else { return };
+        let Some(at) = self.functions.iter().position(|(function, _)| *function == tag) else {
+            // Our own request to end a task with damaged data.
+            self.answer_failed(tag);
+            return;
+        };
         let (_, counted) = self.functions.remove(at);
         self.active -= u32::from(counted);
         self.push_function_response(tag, response);
@@ -442,14 +447,31 @@ impl Connection {
         Transmit { header, data, last_of, header_digest, data_digest }
     }
 
-    /// Which error of the data digest means what: at ErrorRecoveryLevel 0 the session is the only thing that can be recovered.
-    fn data_digest_failed(&mut self, incoming: &Incoming) {
-        if let Incoming::Command { tag, .. } = incoming {
-            self.drop_task(*tag);
-        }
+    /// Damaged data are rejected. A task whose Data-Out they were ends with ABORTED COMMAND; a request out of CmdSN order is simply gone; the loss of an
+    /// ordered one leaves a hole that at ErrorRecoveryLevel 0 only a new session mends (RFC 7143 7.8).
+    fn data_digest_failed(&mut self, incoming: Incoming) {
         let header = self.incoming_header;
+        match incoming {
+            Incoming::Ignored | Incoming::Login(_) => return,
+            Incoming::Data(pdu, len) => {
+                self.reject(&header, RejectReason::DATA_DIGEST_ERROR);
+                self.fail_transfer(pdu.tag, PROTOCOL_SERVICE_CRC_ERROR);
+                self.data_out_complete(&pdu, len);
+                return;
+            }
+            Incoming::Owed(pdu) => {
+                if pdu.is_final {
+                    self.owed.end_sequence(pdu.tag);
+                }
+                return;
+            }
+            Incoming::Command { tag, .. } => self.drop_task(tag),
+            Incoming::Request(_) => {}
+        }
         self.reject(&header, RejectReason::DATA_DIGEST_ERROR);
-        self.close("data digest error");
+        if header[0] & 0x40 == 0 {
+            self.close("data digest error");
+        }
     }
 
     /// Removes a task without answer; what the initiator still sends for it will be thrown away.
@@ -473,14 +495,27 @@ impl Connection {
     pub fn respond(&mut self, tag: u32, reply: Reply) {
         let Some(task) = self.tasks.get_mut(tag) else { return };
         if task.reply.is_none() && task.command.is_none() {
-            task.reply = Some(reply);
+            task.reply = Some(task.refused.map_or(reply, super::reply::refusal));
             self.queue_reply(tag);
         }
     }
 
     /// The task was aborted: no response. Data on their way to it will be thrown away.
+    ///
+    /// A task whose data were damaged is answered with ABORTED COMMAND instead: the connection asked for its end itself.
     pub fn forget(&mut self, tag: u32) {
-        self.drop_task(tag);
+        if !self.answer_failed(tag) {
+            self.drop_task(tag);
+        }
+    }
+
+    /// The answer of a delivered task that the connection itself ends. False: it is no such task.
+    fn answer_failed(&mut self, tag: u32) -> bool {
+        let Some(task) = self.tasks.get_mut(tag) else { return false };
+        let (Some(code), None, None) = (task.refused, &task.command, &task.reply) else { return false };
+        task.reply = Some(super::reply::refusal(code));
+        self.queue_reply(tag);
+        true
     }
 
     /// Asks the initiator to log out within `seconds`; after that the connection closes.

@@ -1,8 +1,10 @@
 //! SCSI Data-Out PDUs and R2T (RFC 7143 11.7, 11.8).
 
+use scsi::Asc;
+
 use super::connection::{Connection, Incoming, StatSn};
-use super::transfer::DataViolation;
-use crate::interface::{Event, Landing};
+use super::transfer::{DataViolation, Transfer};
+use crate::interface::{Event, FunctionEvent, Landing};
 use crate::pdu::{DataOut, HeaderFrame, ReadyToTransfer, RejectReason};
 
 impl Connection {
@@ -17,18 +19,26 @@ impl Connection {
             self.incoming = Incoming::Owed(pdu);
             return Landing::Discard { len };
         };
-        match task.transfer.check(&pdu, len, &self.negotiated) {
+        let wanted = task.refused.is_none() && task.reply.is_none();
+        let verdict = if task.refused.is_none() { task.transfer.check(&pdu, len, &self.negotiated) } else { known_sequence(&task.transfer, &pdu) };
+        match verdict {
+            Ok(()) if wanted => {
+                self.incoming = Incoming::Data(pdu, len);
+                return Landing::Task { tag: pdu.tag, offset: pdu.buffer_offset, len };
+            }
             Ok(()) => {}
             // Data for no sequence belong to nobody; the task itself is whole.
             Err(DataViolation::UnknownSequence) => return self.refuse(frame, RejectReason::PROTOCOL_ERROR),
-            Err(violation) => return self.refuse_and_close(frame, RejectReason::PROTOCOL_ERROR, violation.reason()),
+            Err(violation) => {
+                self.reject(frame.basic(), RejectReason::PROTOCOL_ERROR);
+                self.fail_transfer(pdu.tag, sense_of(violation));
+            }
         }
-        let wanted = task.refused.is_none() && task.reply.is_none();
         self.incoming = Incoming::Data(pdu, len);
-        if wanted { Landing::Task { tag: pdu.tag, offset: pdu.buffer_offset, len } } else { Landing::Discard { len } }
+        Landing::Discard { len }
     }
 
-    /// The data are in their place.
+    /// The data are in their place, or thrown away.
     pub(super) fn data_out_complete(&mut self, pdu: &DataOut, len: u32) {
         let Some(task) = self.tasks.get_mut(pdu.tag) else {
             // Aborted while this PDU was on its way.
@@ -37,10 +47,22 @@ impl Connection {
             }
             return;
         };
-        if task.transfer.commit(pdu, len) {
+        let ended = if task.refused.is_some() { task.transfer.skip(pdu) } else { task.transfer.commit(pdu, len) };
+        if ended {
             self.queue_reply(pdu.tag);
             self.continue_transfer(pdu.tag);
         }
+    }
+
+    /// The data of a task can no more be completed: it ends with ABORTED COMMAND once the initiator has sent what it was asked for (RFC 7143 7.8, 7.9,
+    /// 11.17), and the shell is told to abort it as if the initiator had asked: [`Connection::forget`] then answers.
+    pub(super) fn fail_transfer(&mut self, tag: u32, code: Asc) {
+        let Some(task) = self.tasks.get_mut(tag) else { return };
+        if task.refused.replace(code).is_some() || task.command.is_some() || task.reply.is_some() {
+            return;
+        }
+        let function = FunctionEvent { tag, function: 1, lun: task.lun, referenced: tag, referenced_lost: false };
+        self.events.push_back(Event::Function(function));
     }
 
     /// Tells the shell that the data are there, or asks for more.
@@ -48,7 +70,7 @@ impl Connection {
         let negotiated = self.negotiated;
         let mut next_tag = self.transfer_tag;
         let Some(task) = self.tasks.get_mut(tag) else { return };
-        if task.reply.is_some() {
+        if task.reply.is_some() || task.refused.is_some() {
             return;
         }
         if task.transfer.take_ready() {
@@ -76,4 +98,21 @@ impl Connection {
         }
         self.transfer_tag = next_tag;
     }
+}
+
+/// ABORTED COMMAND, incorrect amount of data.
+pub(super) const INCORRECT_AMOUNT: Asc = Asc(0x0c0d);
+/// ABORTED COMMAND, protocol service CRC error: a PDU of the sequence was lost or damaged.
+pub(super) const PROTOCOL_SERVICE_CRC_ERROR: Asc = Asc(0x4705);
+
+/// Sense of a broken rule (RFC 7143 11.4.7.2).
+fn sense_of(violation: DataViolation) -> Asc {
+    match violation {
+        DataViolation::DataSn => PROTOCOL_SERVICE_CRC_ERROR,
+        DataViolation::UnknownSequence | DataViolation::Range | DataViolation::Amount => INCORRECT_AMOUNT,
+    }
+}
+
+fn known_sequence(transfer: &Transfer, pdu: &DataOut) -> Result<(), DataViolation> {
+    if transfer.has_sequence(pdu.transfer_tag) { Ok(()) } else { Err(DataViolation::UnknownSequence) }
 }

@@ -921,16 +921,16 @@ mod full_feature {
         assert_eq!(ScsiResponse::decode(&peer.one().header).status, 0x18);
     }
 
-    /// Attack cases A1, A2 and their kin: nothing lands outside of what was asked for.
+    /// Attack cases A1, A2 and their kin: nothing lands outside of what was asked for, and the task ends with a reason.
     #[test]
-    fn data_outside_of_an_r2t_close_the_connection() {
-        for (pdu, len) in [
-            (DataOut { buffer_offset: 0x7fff_0000, is_final: true, ..DataOut::default() }, 512),
-            (DataOut { is_final: true, ..DataOut::default() }, 1500),
-            (DataOut { is_final: true, ..DataOut::default() }, 100),
-            (DataOut { ..DataOut::default() }, 1000),
-            (DataOut { data_sn: 7, is_final: true, ..DataOut::default() }, 1000),
-            (DataOut { buffer_offset: 4, is_final: true, ..DataOut::default() }, 996),
+    fn data_outside_of_an_r2t_end_the_task() {
+        for (pdu, len, code) in [
+            (DataOut { buffer_offset: 0x7fff_0000, is_final: true, ..DataOut::default() }, 512, [0x0c, 0x0d]),
+            (DataOut { is_final: true, ..DataOut::default() }, 1500, [0x0c, 0x0d]),
+            (DataOut { is_final: true, ..DataOut::default() }, 100, [0x0c, 0x0d]),
+            (DataOut { ..DataOut::default() }, 1000, [0x0c, 0x0d]),
+            (DataOut { data_sn: 7, is_final: true, ..DataOut::default() }, 1000, [0x47, 0x05]),
+            (DataOut { buffer_offset: 4, is_final: true, ..DataOut::default() }, 996, [0x0c, 0x0d]),
         ] {
             let mut peer = Peer::logged_in(parameters(), &["InitialR2T=Yes"]);
             let command = peer.write(5, 1000, true);
@@ -940,8 +940,39 @@ mod full_feature {
             peer.events();
             peer.send(&DataOut { tag: 5, transfer_tag: r2t.transfer_tag, ..pdu }.encode(), &alloc::vec![1; len]);
             assert_eq!(peer.one().reject(), RejectReason::PROTOCOL_ERROR);
-            peer.closed();
-            assert!(peer.payload.is_empty());
+            assert!(matches!(peer.events()[..], [Event::Function(FunctionEvent { tag: 5, function: 1, referenced: 5, .. })]));
+            peer.connection.forget(5);
+            peer.connection.function_response(5, FunctionCode::COMPLETE);
+            if !pdu.is_final {
+                assert!(peer.sent().is_empty(), "the rest is awaited");
+                peer.send(&DataOut { tag: 5, transfer_tag: r2t.transfer_tag, is_final: true, ..DataOut::default() }.encode(), b"more");
+            }
+            let sent = peer.one();
+            assert_eq!((ScsiResponse::decode(&sent.header).status, &sent.data[14..16]), (2, &code[..]));
+            assert!(peer.payload.is_empty() && peer.connection.is_full_feature() && peer.connection.task_count() == 0);
+        }
+    }
+
+    /// A shell that answers the task, or does not know it, makes no difference.
+    #[test]
+    fn a_failed_transfer_is_answered_once() {
+        for way in 0..3 {
+            let mut peer = Peer::logged_in(parameters(), &["InitialR2T=Yes"]);
+            let command = peer.write(5, 1000, true);
+            peer.send(&command.encode(), b"");
+            peer.connection.fetch(5, 1000);
+            let r2t = ReadyToTransfer::decode(&peer.one().header);
+            peer.send(&DataOut { tag: 5, transfer_tag: r2t.transfer_tag, data_sn: 1, is_final: true, ..DataOut::default() }.encode(), &[1; 1000]);
+            peer.one();
+            match way {
+                0 => peer.connection.respond(5, good(ReplyData::None, 1000)),
+                1 => {}
+                _ => peer.connection.forget(5),
+            }
+            peer.connection.function_response(5, FunctionCode::TASK_DOES_NOT_EXIST);
+            assert_eq!(peer.one().data[14..16], [0x47, 0x05]);
+            peer.connection.forget(5);
+            assert!(peer.sent().is_empty());
         }
     }
 
@@ -1113,6 +1144,24 @@ mod full_feature {
         let command = peer.write(5, 11, true);
         peer.send(&command.encode(), b"hello world");
         assert_eq!((command_tags(&peer.events()), &peer.payload[&5][..]), (alloc::vec![5], &b"hello world"[..]));
+        let command = peer.write(7, 11, true);
+        peer.send(&command.encode(), b"");
+        peer.connection.fetch(7, 11);
+        peer.events();
+        let r2t = ReadyToTransfer::decode(&peer.one().header);
+        let pdu = DataOut { tag: 7, transfer_tag: r2t.transfer_tag, is_final: true, ..DataOut::default() };
+        let mut wire = peer.wire(&pdu.encode(), b"hello world");
+        wire[60] ^= 1;
+        peer.feed(&wire);
+        assert_eq!(peer.one().reject(), RejectReason::DATA_DIGEST_ERROR);
+        assert!(matches!(peer.events()[..], [Event::Function(_)]));
+        peer.connection.forget(7);
+        assert_eq!(peer.one().data[14..16], [0x47, 0x05], "the task ends, the session lives");
+        let ping = NopOut { immediate: true, tag: 8, ..NopOut::default() };
+        let mut wire = peer.wire(&ping.encode(), b"ping");
+        wire[53] ^= 1;
+        peer.feed(&wire);
+        assert_eq!(peer.one().reject(), RejectReason::DATA_DIGEST_ERROR);
         let command = peer.write(6, 11, true);
         let mut wire = peer.wire(&command.encode(), b"hello world");
         wire[60] ^= 1;

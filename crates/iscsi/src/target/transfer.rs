@@ -22,18 +22,6 @@ pub enum DataViolation {
     Amount,
 }
 
-impl DataViolation {
-    /// Words for the log.
-    pub fn reason(self) -> &'static str {
-        match self {
-            DataViolation::UnknownSequence => "Data-Out for no R2T",
-            DataViolation::DataSn => "DataSN out of order",
-            DataViolation::Range => "Data-Out outside of its range",
-            DataViolation::Amount => "Data-Out sequence of the wrong length",
-        }
-    }
-}
-
 /// One sequence of Data-Out PDUs.
 #[derive(Clone, Debug)]
 struct Sequence {
@@ -162,6 +150,20 @@ impl Transfer {
         self.open.remove(index);
         self.received = self.open.front().map_or(self.requested, |sequence| sequence.start);
         true
+    }
+
+    /// True when a sequence with this tag is open.
+    pub fn has_sequence(&self, transfer_tag: u32) -> bool {
+        self.position(transfer_tag).is_some()
+    }
+
+    /// A PDU whose data nobody wants: only the end of its sequence counts. True when it was that.
+    pub fn skip(&mut self, pdu: &DataOut) -> bool {
+        let index = self.position(pdu.transfer_tag).filter(|_| pdu.is_final);
+        if let Some(index) = index {
+            self.open.remove(index);
+        }
+        index.is_some()
     }
 
     fn open_sequence(&mut self, transfer_tag: u32, start: u32, end: u32) {
