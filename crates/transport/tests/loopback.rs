@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Barrier, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -343,8 +343,10 @@ fn a_second_login_of_one_port_ends_the_first() {
 fn many_sessions_on_several_reactors_share_a_disk() {
     let house = House::new(vec![entry()], 3, Limits::default());
     let portal = house.portal;
+    let idle = Arc::new(Barrier::new(6));
     let threads: Vec<_> = (0..6u8)
         .map(|number| {
+            let idle = idle.clone();
             std::thread::spawn(move || {
                 let mut offers = Settings::new(INITIATOR, Some(TARGET));
                 offers.isid[5] = number;
@@ -355,8 +357,10 @@ fn many_sessions_on_several_reactors_share_a_disk() {
                     assert_eq!(host.run(write(lba, data.clone())).status, 0);
                     assert!(host.run(read(lba, 8192)).data_in == data);
                 }
-                // Ends everyone's tasks on the unit, wherever they run.
+                // Everyone's tasks on the unit end without an answer (TAS = 0), wherever they run: so nobody has one now.
+                idle.wait();
                 assert_eq!(host.function(5, lun(1), u32::MAX), 0);
+                idle.wait();
                 assert_eq!(host.run(Command::new(1, &[0; 6])).status, 0);
             })
         })
@@ -488,5 +492,119 @@ fn discovery_lists_the_target_and_its_portal() {
     host.core.logout();
     host.wait(|event| matches!(event, Event::LoggedOut { response: 0 }).then_some(()));
     host.until_closed();
+    house.end();
+}
+
+impl House {
+    fn cell(&self) -> Arc<UnitCell> {
+        self.hub.model().targets[&1].units[&1].clone()
+    }
+
+    /// Adds a fault rule, as the control thread does.
+    fn rule(&self, number: u64, text: &str) {
+        let spec = fault::grammar::parse(text).expect("a rule");
+        self.cell().lock().faults_mut().insert(fault::RuleId(number), spec);
+    }
+
+    fn delete_rule(&self, number: u64) {
+        let cell = self.cell();
+        let mut unit = cell.lock();
+        assert!(unit.faults_mut().remove(fault::RuleId(number)));
+        unit.release_hung(Some(fault::RuleId(number)), 0);
+        drop(unit);
+        self.hub.attend(&cell);
+    }
+}
+
+#[test]
+fn faults_fail_delay_hang_and_cut() {
+    let house = House::plain();
+    let mut host = house.host();
+    host.run(write(0, vec![1; 512]));
+    house.rule(0, "op=READ16,lba=0,len=8,action=CHECK_CONDITION,key=3,asc=0x1100");
+    let failed = host.run(read(4, 512));
+    assert_eq!((failed.status, failed.sense[2] & 15, &failed.sense[12..14]), (2, 3, &[0x11, 0][..]));
+    assert_eq!(host.run(read(8, 512)).status, 0);
+    house.delete_rule(0);
+    assert_eq!(host.run(read(4, 512)).status, 0);
+    house.rule(1, "op=WRITE16,pause=300,repeat=1,action=BUSY");
+    let begun = Instant::now();
+    assert_eq!(host.run(write(0, vec![2; 512])).status, 8);
+    assert!(begun.elapsed() >= Duration::from_millis(300), "the pause");
+    house.rule(2, "op=READ16,action=HANG");
+    let tag = host.core.submit(read(0, 512));
+    for _ in 0..10 {
+        host.turn();
+    }
+    assert!(!host.events.iter().any(|event| matches!(event, Event::Done(_))), "hangs");
+    house.delete_rule(2);
+    assert_eq!(host.done(tag).status, 0, "goes on when the rule is gone");
+    house.rule(3, "op=READ16,action=HANG");
+    let tag = host.core.submit(read(0, 512));
+    host.turn();
+    assert_eq!(host.function(1, lun(1), tag), 0, "ABORT TASK ends a hang");
+    house.delete_rule(3);
+    house.rule(4, "op=READ16,action=DROP_CONNECTION");
+    host.core.submit(read(0, 512));
+    host.until_closed();
+    house.end();
+}
+
+#[test]
+fn a_peer_that_does_not_answer_pings_is_cut() {
+    let mut entry = entry();
+    (entry.parameters.nop_interval, entry.parameters.nop_count) = (1, 1);
+    let house = House::new(vec![entry], 1, Limits::default());
+    let mut host = house.host();
+    host.run(Command::new(1, &[0; 6]));
+    let deadline = Instant::now() + Duration::from_secs(6);
+    // It reads, but says nothing.
+    let mut bytes = [0; 4096];
+    loop {
+        assert!(Instant::now() < deadline, "still open");
+        match host.stream.read(&mut bytes) {
+            Ok(0) => break,
+            Err(error) if !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => break,
+            _ => {}
+        }
+    }
+    assert!(house.hub.sessions().is_empty());
+    house.end();
+}
+
+#[test]
+fn a_login_that_never_comes_is_cut() {
+    let house = House::new(vec![entry()], 1, Limits { login_timeout: 300_000_000, ..Limits::default() });
+    let mut stream = TcpStream::connect(house.portal).expect("connects");
+    stream.set_read_timeout(Some(Duration::from_secs(5))).expect("timeout");
+    let begun = Instant::now();
+    assert!(matches!(stream.read(&mut [0; 16]), Ok(0) | Err(_)));
+    assert!(begun.elapsed() < Duration::from_secs(4));
+    house.end();
+}
+
+#[test]
+fn noise_is_answered_by_closing() {
+    let house = House::plain();
+    for seed in 0..20 {
+        let mut stream = TcpStream::connect(house.portal).expect("connects");
+        stream.set_read_timeout(Some(Duration::from_millis(100))).expect("timeout");
+        // The peer may close before everything is written.
+        let _ = stream.write_all(&pattern(70_000, seed));
+        let _ = stream.read(&mut [0; 4096]);
+    }
+    let mut host = house.host();
+    for seed in 100..120 {
+        let mut noisy = Settings::new(INITIATOR, Some(TARGET));
+        noisy.isid[5] = 77;
+        let mut other = Host::new(house.portal, noisy);
+        other.core.send_raw(pattern(5000, seed));
+        while let Some(bytes) = other.core.poll_output() {
+            let _ = other.stream.write_all(&bytes);
+        }
+        let _ = other.stream.read(&mut [0; 4096]);
+    }
+    assert_eq!(host.run(Command::new(1, &[0; 6])).status, 0, "others are not disturbed");
+    drop(host);
     house.end();
 }
