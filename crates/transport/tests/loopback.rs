@@ -527,7 +527,7 @@ fn faults_fail_delay_hang_and_cut() {
     assert_eq!(host.run(read(8, 512)).status, 0);
     house.delete_rule(0);
     assert_eq!(host.run(read(4, 512)).status, 0);
-    house.rule(1, "op=WRITE16,pause=300,repeat=1,action=BUSY");
+    house.rule(1, "op=WRITE16,pause=0.3,repeat=1,action=BUSY");
     let begun = Instant::now();
     assert_eq!(host.run(write(0, vec![2; 512])).status, 8);
     assert!(begun.elapsed() >= Duration::from_millis(300), "the pause");

@@ -476,7 +476,6 @@ impl<D: Driver> Server<D> {
         link.functions.clear();
         link.login = None;
         let (socket, nexus, peer) = (link.socket, link.nexus, link.peer);
-        self.driver.submit(token(Kind::Close, slot), Op::Close { handle: socket, reset });
         if self.throttle.admits(self.work.now) {
             tracing::info!(%peer, reason, "connection closed");
         }
@@ -486,6 +485,8 @@ impl<D: Driver> Server<D> {
                 self.work.visit(&cell, |unit, _| unit.detach(nexus));
             }
         }
+        // Last: a peer that sees the end is no longer listed.
+        self.driver.submit(token(Kind::Close, slot), Op::Close { handle: socket, reset });
         self.arm_timer(slot);
         self.try_forget(slot);
     }
