@@ -135,13 +135,13 @@ fn first_state(settings: &Settings, seed: u64) -> Result<State, StartError> {
     let faults = FaultBook::new(seed, settings.no_faults);
     let mut state = State::new(seed, faults, settings.nop_interval, settings.nop_count);
     for (tid, target) in (1..).zip(&settings.targets) {
-        make_target(&mut state, tid, target)
+        make_target(&mut state, tid, target, &settings.portals)
             .map_err(|failure| StartError::Model(if failure.detail.is_empty() { failure.to_string() } else { failure.detail }))?;
     }
     Ok(state)
 }
 
-fn make_target(state: &mut State, tid: i32, settings: &TargetSettings) -> Result<(), admin::reply::Failure> {
+fn make_target(state: &mut State, tid: i32, settings: &TargetSettings, portals: &[Portal]) -> Result<(), admin::reply::Failure> {
     apply::create_target(state, tid, &settings.name)?;
     for (lun, disk) in (1..).zip(&settings.disks) {
         let read_only = disk.read_only;
@@ -152,7 +152,12 @@ fn make_target(state: &mut State, tid: i32, settings: &TargetSettings) -> Result
                 ("rdwr", path.to_string_lossy().into_owned(), flags)
             }
         };
-        let new = apply::NewUnit { lun, store, path: Some(path), flags, block_size: disk.block_size, own_identity: true };
+        // An image is the same disk wherever it is served; a memory disk is one with its portal.
+        let identity = match (&disk.medium, portals.first()) {
+            (MediumSettings::Memory(_), Some(portal)) => format!("memory at {}", portal.address),
+            _ => path.clone(),
+        };
+        let new = apply::NewUnit { lun, store, path: Some(path), flags, block_size: disk.block_size, identity: Some(identity) };
         apply::create_unit(state, tid, new)?;
     }
     if let Some(account) = &settings.account {

@@ -37,6 +37,8 @@ pub struct Daemon {
     pub io: IoDriver,
     /// Reactor threads; none: one a core.
     pub reactors: Option<u32>,
+    /// Log format: `auto`, `text`, `json`, `journal`.
+    pub log: String,
 }
 
 /// Which I/O driver the reactors use.
@@ -72,6 +74,7 @@ impl Default for Daemon {
             seed: None,
             io: IoDriver::Auto,
             reactors: None,
+            log: "auto".into(),
         }
     }
 }
@@ -104,6 +107,7 @@ pub const FLAGS: &[Flag] = &[
     own("seed", Required, "N", "seed of fault decisions"),
     own("io", Required, "DRIVER", "auto, uring or epoll"),
     own("reactors", Required, "N", "reactor threads"),
+    own("log", Required, "FORMAT", "auto, text, json or journal"),
 ];
 
 /// Exit status of a number that is none (EINVAL).
@@ -136,6 +140,11 @@ pub fn parse(arguments: &[Vec<u8>], version: &str) -> Result<Parsed<Daemon>, Usa
             "io" => {
                 let word = text("io", value)?;
                 daemon.io = IoDriver::from_word(&word).ok_or_else(|| refuse(&format!("--io '{word}': expected auto, uring or epoll")))?;
+            }
+            "log" => {
+                let word = text("log", value)?;
+                let known = ["auto", "text", "json", "journal"].contains(&word.as_str());
+                daemon.log = if known { word } else { return Err(refuse(&format!("--log '{word}': expected auto, text, json or journal"))) };
             }
             _ => daemon.reactors = u32::try_from(whole_number("reactors", value, REACTORS_MAX.into())?).ok(),
         }

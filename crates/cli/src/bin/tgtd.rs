@@ -8,7 +8,6 @@ use std::process::{Command, ExitCode, Stdio};
 
 use admin::options::Parsed;
 use admin::options::tgtd::{Daemon as Options, IoDriver, parse};
-use daemon::log::LogFormat;
 use daemon::{Daemon, IoChoice, Portal, Running, Settings, lock, log, notify};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
@@ -101,9 +100,9 @@ fn leave_terminal() -> std::io::Result<()> {
 
 /// Starts, tells `ready`, and serves until a signal or `system delete`.
 fn serve(options: &Options, ready: impl FnOnce() -> Result<(), String>) -> Result<(), String> {
-    log::install(LogFormat::Auto, if options.debug { "debug" } else { "info" });
+    let log = log::install(options.log.parse()?, if options.debug { "debug" } else { "info" });
     prepare_process();
-    let running = Daemon::start(settings(options)?).map_err(|error| error.to_string())?;
+    let running = Daemon::start_with_log(settings(options)?, log).map_err(|error| error.to_string())?;
     let stopper = running.stopper();
     let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(|error| error.to_string())?;
     let watcher = std::thread::Builder::new().name("signals".into());

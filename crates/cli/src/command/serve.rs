@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
 
 use anyhow::{Context, Result, anyhow, bail};
+use daemon::log::LogControl;
 use daemon::{Daemon, DiskSettings, MediumSettings, Portal, Running, Settings, StartError, TargetSettings, log};
 use rustix::process::{Pid, Signal};
 use serde_json::json;
@@ -21,14 +22,14 @@ pub fn run(options: Box<Serve>) -> Result<ExitCode> {
     if options.exit_with_parent {
         end_with_parent()?;
     }
-    log::install(options.log.parse().map_err(|error: String| anyhow!(error))?, &options.log_level);
+    let log = log::install(options.log.parse().map_err(|error: String| anyhow!(error))?, &options.log_level);
     if let Some(path) = &options.ready_file {
         // One that an earlier run left would tell that we are ready. None there is as good.
         let _ = std::fs::remove_file(path);
     }
     raise_file_limit();
     let settings = settings(&options)?;
-    let running = start(settings, options.control.as_deref())?;
+    let running = start(settings, options.control.as_deref(), &log)?;
     let endpoint = Endpoint::of(&running, &options);
     announce(&options, &endpoint)?;
     let code = match &options.run {
@@ -148,15 +149,15 @@ fn account(options: &Serve) -> Result<Option<iscsi::Account>> {
 }
 
 /// Starts with the given control socket, or with the first one of this user that no other daemon holds.
-fn start(mut settings: Settings, control: Option<&Path>) -> Result<Running> {
+fn start(mut settings: Settings, control: Option<&Path>, log: &LogControl) -> Result<Running> {
     if let Some(path) = control {
         settings.control = Some(std::path::absolute(path)?);
-        return Daemon::start(settings).map_err(cure);
+        return Daemon::start_with_log(settings, log.clone()).map_err(cure);
     }
     client::check_folder()?;
     for path in client::instance_paths() {
         settings.control = Some(path);
-        match Daemon::start(settings.clone()) {
+        match Daemon::start_with_log(settings.clone(), log.clone()) {
             Err(StartError::ControlBusy { .. }) => {}
             other => return other.map_err(cure),
         }

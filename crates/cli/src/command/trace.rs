@@ -40,9 +40,9 @@ pub fn run(options: &Trace) -> Result<ExitCode> {
     }
 }
 
-/// Order of the commands: when they came, and which of the same moment.
+/// Order of the commands: when they ended, and which of the same moment.
 fn place(row: &TraceRow) -> (u64, u32, u32) {
-    (row.time_ns, row.reactor, row.tag)
+    (row.time_ns + row.duration_ns.unwrap_or(0), row.reactor, row.tag)
 }
 
 fn recorded(options: &Trace, limit: u64) -> Result<Vec<TraceRow>> {

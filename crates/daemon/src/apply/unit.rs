@@ -34,8 +34,9 @@ pub struct NewUnit {
     pub flags: StoreFlags,
     /// Block length.
     pub block_size: BlockSize,
-    /// Serial and identification come from the designator instead of tgt's scheme, and so does its identity from the medium.
-    pub own_identity: bool,
+    /// What tells it from other units of the same target name and number. Serial and identification are then made from the designator; without it they are
+    /// those of tgt's scheme.
+    pub identity: Option<String>,
 }
 
 /// Checks in tgt's order: target (4), number (10), then everything else (17).
@@ -64,7 +65,7 @@ pub fn new(context: &mut Context<'_>, request: &UnitNew) -> Reply {
         path: request.path.clone(),
         flags,
         block_size: request.blocksize.and_then(BlockSize::new).unwrap_or(BlockSize::B512),
-        own_identity: false,
+        identity: None,
     };
     let cell = create(context.state, request.tid, new)?;
     context.news.push(News::Added(cell));
@@ -108,7 +109,7 @@ pub fn create(state: &mut State, tid: i32, new: NewUnit) -> Result<Arc<UnitCell>
 /// Makes the controller at LUN 0.
 pub fn controller(state: &mut State, tid: i32) -> Result<(), Failure> {
     let name = state.targets.get(&tid).ok_or(Code::NoTarget)?.name.clone();
-    let new = NewUnit { lun: 0, store: "null", path: None, flags: StoreFlags::default(), block_size: BlockSize::B512, own_identity: false };
+    let new = NewUnit { lun: 0, store: "null", path: None, flags: StoreFlags::default(), block_size: BlockSize::B512, identity: None };
     let settings = UnitSettings { product: "Controller".into(), removable: false, ..settings(tid, &name, &new) };
     insert(state, tid, new, Device::controller(settings), None).map(|_| ())
 }
@@ -124,9 +125,9 @@ fn insert(state: &mut State, tid: i32, new: NewUnit, device: Device, opened: Opt
 }
 
 fn settings(tid: i32, target: &str, new: &NewUnit) -> UnitSettings {
-    let medium = if new.own_identity { new.path.as_deref().unwrap_or_default() } else { "" };
-    let unique = identity::designator(target, new.lun, medium);
-    let (scsi_id, scsi_sn) = if new.own_identity {
+    let own = new.identity.is_some();
+    let unique = identity::designator(target, new.lun, new.identity.as_deref().unwrap_or_default());
+    let (scsi_id, scsi_sn) = if own {
         let serial = identity::serial(&unique);
         (format!("SCUZZY  {serial}"), serial)
     } else {
@@ -136,7 +137,7 @@ fn settings(tid: i32, target: &str, new: &NewUnit) -> UnitSettings {
         tid,
         lun: new.lun,
         block_size: new.block_size,
-        vendor: if new.own_identity { "SCUZZY".into() } else { "IET".into() },
+        vendor: if own { "SCUZZY".into() } else { "IET".into() },
         product: "VIRTUAL-DISK".into(),
         revision: "0001".into(),
         scsi_id,
@@ -144,7 +145,7 @@ fn settings(tid: i32, target: &str, new: &NewUnit) -> UnitSettings {
         unique,
         removable: new.path.is_none(),
         read_only: new.flags.read_only,
-        thin: new.own_identity,
+        thin: own,
     }
 }
 
