@@ -117,7 +117,7 @@ pub struct Connection {
     pub(super) parameters: Option<TargetParameters>,
     pub(super) summary: Option<LoginSummary>,
     pub(super) incoming: Incoming,
-    /// Bad header of a PDU whose data digest may turn out wrong.
+    /// Header of the PDU whose data are on their way: goes into a Reject when their digest is wrong.
     pub(super) incoming_header: Header,
     pub(super) window: Window<Waiting>,
     /// Commands and functions that count against the window.

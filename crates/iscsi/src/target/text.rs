@@ -11,7 +11,6 @@ use crate::text::{self, Collector};
 /// One exchange: one at a time per connection.
 #[derive(Debug)]
 pub struct TextExchange {
-    tag: u32,
     transfer_tag: u32,
     collector: Collector,
     answer: Vec<u8>,
@@ -27,8 +26,9 @@ impl Connection {
             self.text = None;
         }
         let mut exchange = match self.text.take() {
-            Some(exchange) if exchange.transfer_tag == request.transfer_tag && exchange.tag == request.tag => exchange,
-            None if request.transfer_tag == NO_TAG => self.new_exchange(request.tag),
+            // Initiators are known to count their task tags on within an exchange: our own tag alone tells which one it is.
+            Some(exchange) if exchange.transfer_tag == request.transfer_tag => exchange,
+            None if request.transfer_tag == NO_TAG => self.new_exchange(),
             other => {
                 self.text = other;
                 self.reject(header, RejectReason::PROTOCOL_ERROR);
@@ -58,9 +58,9 @@ impl Connection {
         self.continue_answer(request, exchange);
     }
 
-    fn new_exchange(&mut self, tag: u32) -> TextExchange {
+    fn new_exchange(&mut self) -> TextExchange {
         let transfer_tag = self.new_transfer_tag();
-        TextExchange { tag, transfer_tag, collector: Collector::default(), answer: Vec::new(), answered: 0, complete: false }
+        TextExchange { transfer_tag, collector: Collector::default(), answer: Vec::new(), answered: 0, complete: false }
     }
 
     /// The next part of the answer: C while it is not complete, F when it is and the initiator is done too.
