@@ -178,7 +178,10 @@ impl Connection {
 
     /// What was held behind the number that just came.
     pub(super) fn release_held(&mut self, directory: &dyn Directory, now: u64) {
-        while let Some(held) = self.window.take_next() {
+        // A logout among them is the end: what was sent after it is not carried out.
+        while self.is_full_feature()
+            && let Some(held) = self.window.take_next()
+        {
             match held {
                 Held::Lost => {}
                 Held::Waiting(Waiting::Command(tag)) => {

@@ -1340,6 +1340,16 @@ mod management {
     }
 
     #[test]
+    fn what_waits_behind_a_logout_is_not_carried_out() {
+        let mut peer = Peer::logged_in(parameters(), &[]);
+        let logout = peer.next_cmd_sn();
+        let read = peer.read(5, 512);
+        peer.send(&read.encode(), b"");
+        peer.send(&LogoutRequest { reason: 0, tag: 8, cmd_sn: logout, ..LogoutRequest::default() }.encode(), b"");
+        assert_eq!(peer.events(), [Event::Logout]);
+    }
+
+    #[test]
     fn the_target_speaks_up() {
         let mut peer = Peer::logged_in(parameters(), &[]);
         peer.connection.async_event(scsi::Lun::default(), &[0x70; 18]);

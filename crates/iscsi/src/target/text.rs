@@ -35,7 +35,9 @@ impl Connection {
                 return;
             }
         };
-        if (request.continues && request.is_final) || (exchange.complete && !data.is_empty()) || exchange.collector.add(data).is_err() {
+        // While the answer is on its way the initiator asks for the rest with empty requests, and nothing else.
+        let interrupts = exchange.complete && (request.continues || !data.is_empty());
+        if (request.continues && request.is_final) || interrupts || exchange.collector.add(data).is_err() {
             self.reject(header, RejectReason::PROTOCOL_ERROR);
             return;
         }
