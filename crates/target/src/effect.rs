@@ -23,9 +23,13 @@ pub struct NexusIdentity {
 impl NexusIdentity {
     /// A number for this identity that is the same in every run: FNV-1a with 64 bits over the initiator name, a NUL, the ISID, the target name,
     /// a NUL, and the target portal group tag in network order. Keys of fault decisions are made from it, so it never changes.
+    ///
+    /// An ISID of the random format (RFC 7143 11.12.5, T = 10b) counts as six zeros: libiscsi and QEMU draw a new one for each login, and the same program run
+    /// twice must meet the same faults.
     pub fn stable_key(&self) -> u64 {
+        let isid = if self.isid[0] >> 6 == 0b10 { [0; 6] } else { self.isid };
         let parts: [&[u8]; 6] =
-            [self.initiator_name.as_bytes(), &[0], &self.isid, self.port.target_name.as_bytes(), &[0], &self.port.group_tag.to_be_bytes()];
+            [self.initiator_name.as_bytes(), &[0], &isid, self.port.target_name.as_bytes(), &[0], &self.port.group_tag.to_be_bytes()];
         let bytes = parts.into_iter().flatten();
         bytes.fold(0xcbf2_9ce4_8422_2325, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
     }
