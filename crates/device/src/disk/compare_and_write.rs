@@ -5,7 +5,7 @@ use scsi::Outcome;
 use super::fault::{Access, miscompare, store_fault, unexpected, write_error};
 use super::read_write::remember_cached_loss;
 use super::{Span, data_mismatch, transfer_len};
-use crate::cdb::fail;
+use crate::cdb::{bad_field, fail};
 use crate::device::Device;
 use crate::operation::{Request, Step, StoreAnswer, StoreOp, StoreResult};
 use crate::primary::force_unit_access;
@@ -22,6 +22,10 @@ pub(crate) struct CompareAndWrite {
 /// First step. `Err`: it ends at once.
 pub(super) fn begin(device: &Device, request: &Request<'_>, span: Span) -> Result<(CompareAndWrite, Step), Outcome> {
     let len = transfer_len(span.len)?;
+    // More blocks than the field can say look like none.
+    if len == 0 && request.data_out > 0 {
+        return Err(bad_field(13, Some(7)));
+    }
     if len == 0 {
         return Err(Outcome::good(0));
     }
@@ -102,6 +106,8 @@ mod tests {
     fn lengths() {
         let mut bench = Bench::disk(8);
         assert_eq!(bench.good(&cdb(0, 0)), []);
+        let (outcome, _) = bench.run(&cdb(0, 0), &[0; 1024]);
+        assert_eq!(outcome.sense, Some(Sense::invalid_cdb_field(13, Some(7))), "256 blocks are not none");
         assert_eq!(bench.refused(&cdb(0, 1), &[0; 2048]), 0x0005_0e03);
         assert_eq!(bench.refused(&cdb(0, 3), &[0; 2048]), 0x0005_0e03);
         assert_eq!(bench.refused(&cdb(0, 8), &[0; 8192]), 0x0005_2100);

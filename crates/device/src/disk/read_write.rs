@@ -1,7 +1,8 @@
 //! READ, WRITE and WRITE AND VERIFY (SBC-4 5.15 to 5.18, 5.40 to 5.47).
 //!
 //! READ with FUA needs nothing of its own: a store never answers with older data than it holds. WRITE with FUA, or without a write cache, is
-//! durable before GOOD. An initiator that offers less data than the CDB asks for is refused before anything is written: half a command is not done.
+//! durable before GOOD. An initiator that offers less data than the CDB asks for has the whole blocks written that it sends, and is told of the rest as a
+//! residual overflow, as other targets do; when the data end inside a block, nothing is written and the command is refused.
 
 use scsi::command::Operation;
 use scsi::{DataIn, Outcome, Status};
@@ -24,7 +25,10 @@ pub(crate) struct Read {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Write {
     offset: u64,
+    /// Bytes written: whole blocks.
     len: u32,
+    /// Bytes that the CDB asks for, for the residual.
+    asked: u32,
     stable: bool,
     then: Then,
     written: bool,
@@ -60,12 +64,13 @@ impl Read {
 
 /// First step of WRITE and WRITE AND VERIFY. `Err`: it ends at once.
 pub(super) fn write(device: &Device, request: &Request<'_>, span: Span) -> Result<(Write, Step), Outcome> {
-    let len = transfer_len(span.len)?;
-    if len == 0 {
-        return Err(Outcome::good(0));
+    let asked = transfer_len(span.len)?;
+    let len = asked.min(request.data_out);
+    if len % device.block_size().bytes() != 0 {
+        return Err(data_mismatch(asked));
     }
-    if request.data_out < len {
-        return Err(data_mismatch(len));
+    if len == 0 {
+        return Err(Outcome::good(asked));
     }
     let then =
         match request.row.operation {
@@ -79,7 +84,7 @@ pub(super) fn write(device: &Device, request: &Request<'_>, span: Span) -> Resul
     if stable && device.flush_failed() {
         return Err(Outcome::check(write_error()));
     }
-    let command = Write { offset: span.offset, len, stable, then, written: false };
+    let command = Write { offset: span.offset, len, asked, stable, then, written: false };
     Ok((command, Step::Fetch { len, inline: false }))
 }
 
@@ -94,11 +99,11 @@ impl Write {
         }
         if let Err(fault) = result {
             remember_cached_loss(device, self.stable, fault);
-            return fail(store_fault(device, Access::Write, self.offset, fault), self.len);
+            return fail(store_fault(device, Access::Write, self.offset, fault), self.asked);
         }
         self.written = true;
         match self.then {
-            Then::Nothing => Step::Finish(Outcome::good(self.len)),
+            Then::Nothing => Step::Finish(Outcome::good(self.asked)),
             Then::Check => Step::Store(StoreOp::Check { offset: self.offset, len: u64::from(self.len) }),
             Then::Compare => Step::Store(StoreOp::Compare { offset: self.offset, len: self.len, payload: 0 }),
         }
@@ -106,10 +111,10 @@ impl Write {
 
     fn verified(&self, device: &Device, result: StoreResult) -> Step {
         match (result, self.then) {
-            (Ok(StoreAnswer::Differs { .. }), _) => fail(miscompare(), self.len),
-            (Ok(StoreAnswer::Equal), _) | (Ok(_), Then::Check) => Step::Finish(Outcome::good(self.len)),
-            (Ok(_), _) => fail(unexpected(), self.len),
-            (Err(fault), _) => fail(store_fault(device, Access::Read, self.offset, fault), self.len),
+            (Ok(StoreAnswer::Differs { .. }), _) => fail(miscompare(), self.asked),
+            (Ok(StoreAnswer::Equal), _) | (Ok(_), Then::Check) => Step::Finish(Outcome::good(self.asked)),
+            (Ok(_), _) => fail(unexpected(), self.asked),
+            (Err(fault), _) => fail(store_fault(device, Access::Read, self.offset, fault), self.asked),
         }
     }
 }
@@ -212,14 +217,21 @@ mod tests {
     }
 
     #[test]
-    fn less_data_than_blocks_writes_nothing() {
+    fn less_data_than_blocks() {
         let mut bench = Bench::disk(8);
-        for offered in [0, 200, 512, 1023] {
+        for offered in [200, 511, 1023] {
             let (outcome, _) = bench.run(&cdb(0x2a, 0, 0, 2), &vec![1; offered]);
             assert_eq!(code(&outcome.sense.unwrap()), 0x0005_0e03);
             assert_eq!(outcome.data_out, 1024, "for the residual");
         }
+        let (outcome, _) = bench.run(&cdb(0x2a, 0, 0, 2), &[]);
+        assert_eq!((outcome.status, outcome.data_out), (Status::GOOD, 1024));
         assert!(bench.ops.is_empty());
+        for opcode in [0x2a, 0x2e] {
+            let (outcome, _) = bench.run(&cdb(opcode, 0, 1, 2), &[7; 512]);
+            assert_eq!((outcome.status, outcome.data_out), (Status::GOOD, 1024), "the overflow is told");
+            assert_eq!((&bench.bytes[512..1024], &bench.bytes[1024..1536]), (&[7; 512][..], &[0; 512][..]));
+        }
         let (outcome, _) = bench.run(&cdb(0x2a, 0, 0, 1), &[1; 1000]);
         assert_eq!((outcome.status, outcome.data_out), (Status::GOOD, 512));
     }
