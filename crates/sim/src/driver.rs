@@ -1,6 +1,6 @@
 //! The reactor's driver over the simulated world.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -18,6 +18,7 @@ pub struct SimDriver {
     reactor: usize,
     waker: Waker,
     counters: Counters,
+    probe: Option<(fn() -> u64, Rc<Cell<u64>>)>,
     deadline: Rc<RefCell<Option<u64>>>,
 }
 
@@ -25,7 +26,23 @@ impl SimDriver {
     /// The driver of reactor `reactor`; the second value tells until when its last wait wanted to wait.
     pub fn new(world: SharedWorld, reactor: usize) -> (SimDriver, Rc<RefCell<Option<u64>>>) {
         let deadline = Rc::new(RefCell::new(None));
-        (SimDriver { world, reactor, waker: Waker::flag(), counters: Counters::default(), deadline: Rc::clone(&deadline) }, deadline)
+        (SimDriver { world, reactor, waker: Waker::flag(), counters: Counters::default(), probe: None, deadline: Rc::clone(&deadline) }, deadline)
+    }
+
+    /// The same; what `probe` counts while the driver works is added to `outside`.
+    pub fn with_probe(world: SharedWorld, reactor: usize, probe: fn() -> u64, outside: Rc<Cell<u64>>) -> (SimDriver, Rc<RefCell<Option<u64>>>) {
+        let (mut driver, deadline) = SimDriver::new(world, reactor);
+        driver.probe = Some((probe, outside));
+        (driver, deadline)
+    }
+
+    fn outside<T>(&mut self, work: impl FnOnce(&mut SimDriver) -> T) -> T {
+        let before = self.probe.as_ref().map(|(probe, _)| probe());
+        let result = work(self);
+        if let (Some(before), Some((probe, outside))) = (before, &self.probe) {
+            outside.set(outside.get() + probe() - before);
+        }
+        result
     }
 }
 
@@ -42,14 +59,14 @@ impl Driver for SimDriver {
             Op::Read { .. } | Op::Write { .. } | Op::Sync { .. } | Op::Discard { .. } | Op::Zero { .. } => self.counters.file_ops += 1,
             _ => {}
         }
-        self.world.borrow_mut().submit(self.reactor, token, op);
+        self.outside(|driver| driver.world.borrow_mut().submit(driver.reactor, token, op));
     }
 
     fn wait(&mut self, done: &mut Vec<Done>, until: Option<u64>) {
         self.counters.waits += 1;
         self.waker.take();
         *self.deadline.borrow_mut() = until;
-        self.world.borrow_mut().take_done(self.reactor, done);
+        self.outside(|driver| driver.world.borrow_mut().take_done(driver.reactor, done));
     }
 
     fn now(&self) -> u64 {

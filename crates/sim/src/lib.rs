@@ -4,11 +4,13 @@
 #![forbid(unsafe_code)]
 
 pub mod client;
+pub mod counting;
 pub mod disk;
 pub mod driver;
 pub mod history;
+pub mod machine;
 pub mod medium;
 pub mod random;
-// pub mod run;
+pub mod run;
 pub mod shared;
 pub mod world;

@@ -1,29 +1,19 @@
 //! One run: everything follows from its seed.
 
 use std::cell::RefCell;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use device::{Device, Medium, UnitSettings};
-use scsi::BlockSize;
 use store::Store;
-use target::Unit;
-use target::access::AccessList;
-use transport::hub::Hub;
-use transport::iscsi_tcp::Server;
-use transport::limits::Limits;
-use transport::model::{Model, TargetEntry, UnitCell};
 
 use crate::client::{Client, Wishes};
-use crate::driver::{SharedWorld, SimDriver};
+use crate::driver::SharedWorld;
+use crate::machine::{Machine, TARGET, portal};
 use crate::medium::SimStore;
 use crate::random::Random;
 use crate::shared::{BLOCK, CAW_BLOCKS, Hazards, REGULAR_BLOCKS, Rule, Shared};
 use crate::world::{ToClient, Weather, World};
 
-/// Name of the simulated target.
-const TARGET: &str = "iqn.2026-11.sim:target";
 /// Longest run, in virtual nanoseconds: far beyond any sum of latencies and pauses.
 const LONGEST: u64 = 900_000_000_000;
 /// Events of one run; a run that needs more goes round in circles.
@@ -88,113 +78,6 @@ impl Plan {
     }
 }
 
-/// The machine under test: reactors over one hub.
-struct Machine {
-    hub: Arc<Hub>,
-    cell: Arc<UnitCell>,
-    servers: Vec<Server<SimDriver>>,
-    deadlines: Vec<Rc<RefCell<Option<u64>>>>,
-    idle: Vec<bool>,
-}
-
-fn portal() -> SocketAddr {
-    SocketAddr::new([10, 0, 0, 100].into(), 3260)
-}
-
-fn settings(lun: u64) -> UnitSettings {
-    UnitSettings {
-        tid: 1,
-        lun,
-        block_size: BlockSize::B512,
-        vendor: "SCUZZY".into(),
-        product: "SIMULATED".into(),
-        revision: "0001".into(),
-        scsi_id: format!("SIM     {lun:08}"),
-        scsi_sn: format!("sim{lun}"),
-        unique: [0x60; 16],
-        removable: false,
-        read_only: false,
-        thin: true,
-    }
-}
-
-impl Machine {
-    fn new(plan: &Plan, world: &SharedWorld, store: Arc<dyn Store>, boot: u64) -> Machine {
-        let geometry = store.geometry();
-        let medium = Medium {
-            bytes: geometry.bytes,
-            read_only: false,
-            can_discard: geometry.can_discard,
-            preferred: geometry.preferred,
-            durable: geometry.durable,
-        };
-        let disk = Unit::new(Device::disk(settings(1), Some(medium)), plan.seed);
-        let cell = Arc::new(UnitCell::new(1, 1, disk, Some(store)));
-        let controller = Unit::new(Device::controller(settings(0)), plan.seed);
-        let mut entry = TargetEntry::new(1, TARGET);
-        entry.access = AccessList { addresses: vec!["ALL".into()], names: Vec::new() };
-        entry.parameters.header_digest = true;
-        entry.parameters.data_digest = true;
-        entry.parameters.initial_r2t = false;
-        entry.parameters.max_outstanding_r2t = 8;
-        entry.parameters.max_queue_cmd = 16;
-        entry.units.insert(0, Arc::new(UnitCell::new(1, 0, controller, None)));
-        entry.units.insert(1, Arc::clone(&cell));
-        let mut model = Model::new();
-        model.targets.insert(1, Arc::new(entry));
-        let hub = Hub::new(model, plan.reactors, Limits::default());
-        let (mut servers, mut deadlines) = (Vec::new(), Vec::new());
-        for index in 0..plan.reactors {
-            let (driver, deadline) = SimDriver::new(Rc::clone(world), index);
-            let mut random = Random::new(plan.seed, 1000 + boot * 16 + index as u64);
-            let entropy = Box::new(move || {
-                let mut bytes = [0; 32];
-                random.fill(&mut bytes);
-                bytes
-            });
-            servers.push(Server::new(Arc::clone(&hub), index, driver, entropy));
-            deadlines.push(deadline);
-        }
-        let idle = vec![false; plan.reactors];
-        let mut machine = Machine { hub, cell, servers, deadlines, idle };
-        machine.listen();
-        machine
-    }
-
-    fn listen(&mut self) {
-        // The portal's reactor is asked directly: there is no other thread that could wait for a mailbox.
-        self.servers[0].listen(portal()).ok();
-        let mut model = (*self.hub.model()).clone();
-        model.portals = vec![portal()];
-        self.hub.publish(model);
-    }
-
-    /// Lets every reactor with something to do take a turn, in an order drawn by `random`. False: all are idle.
-    fn turn(&mut self, world: &SharedWorld, random: &mut Random) -> bool {
-        let now = world.borrow().now();
-        let count = self.servers.len();
-        let first = random.below(count as u64) as usize;
-        let mut any = false;
-        for index in (0..count).map(|step| (first + step) % count) {
-            let due = self.deadlines[index].borrow().is_some_and(|deadline| deadline <= now);
-            let called = self.servers[index].driver().waker_is_set();
-            let has_done = world.borrow().has_done(index);
-            if self.idle[index] && !due && !has_done && !called {
-                continue;
-            }
-            let busy = has_done || called || due;
-            self.servers[index].turn(None);
-            self.idle[index] = !busy;
-            any = true;
-        }
-        any
-    }
-
-    fn next_deadline(&self) -> Option<u64> {
-        self.deadlines.iter().filter_map(|deadline| *deadline.borrow()).min()
-    }
-}
-
 /// A run in progress.
 struct Room {
     plan: Plan,
@@ -242,7 +125,7 @@ impl Room {
             Some(disk) => Arc::new(SimStore::new(disk, bytes)),
             None => Arc::new(store::Memory::new(bytes)),
         };
-        self.machine = Some(Machine::new(&self.plan, &self.world, store, self.boots));
+        self.machine = Some(Machine::new(self.plan.seed, self.plan.reactors, &self.world, store, self.boots));
         self.boots += 1;
     }
 

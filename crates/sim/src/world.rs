@@ -285,7 +285,11 @@ impl World {
             },
             Op::Recv { socket, .. } => {
                 match self.sockets.get_mut(&socket) {
-                    Some(found) => found.receiving = Some((token, op)),
+                    Some(found) => {
+                        // Whoever receives owns the socket from now on.
+                        found.reactor = reactor;
+                        found.receiving = Some((token, op));
+                    }
                     None => return self.give_back(reactor, token, op, EBADF),
                 }
                 self.feed(socket);
@@ -326,13 +330,6 @@ impl World {
     /// Addresses of a socket: local, remote.
     pub fn peer(&self, socket: Handle) -> Option<(SocketAddr, SocketAddr)> {
         self.sockets.get(&socket).map(|socket| (socket.local, socket.peer))
-    }
-
-    /// Moves a socket to another reactor.
-    pub fn adopt(&mut self, reactor: usize, socket: Handle) {
-        if let Some(socket) = self.sockets.get_mut(&socket) {
-            socket.reactor = reactor;
-        }
     }
 
     fn handle(&mut self) -> Handle {
