@@ -2,6 +2,7 @@
 
 use alloc::string::String;
 
+use scsi::planted::{Bug, is_planted};
 use scsi::{BlockRange, CommandRow, Sense, Status};
 
 use crate::draw;
@@ -182,6 +183,9 @@ impl RuleSpec {
         };
         let blocks = match (self.range, subject.range) {
             (None, _) => true,
+            (Some(range), Some(addressed)) if is_planted(Bug::FaultOffByOne) => {
+                BlockRange { start: scsi::Lba(range.start.0.saturating_sub(1)), count: scsi::BlockCount(range.count.0 + 1) }.overlaps(addressed)
+            }
             (Some(range), Some(addressed)) => range.overlaps(addressed),
             (Some(_), None) => false,
         };

@@ -6,6 +6,7 @@
 use alloc::vec::Vec;
 
 use scsi::Asc;
+use scsi::planted::{Bug, is_planted};
 
 use crate::attention::{COMMANDS_CLEARED, NEXUS_LOSS};
 use crate::effect::{Abort, Effect, Function, FunctionKind, FunctionResponse, NexusId, TaskTag};
@@ -153,7 +154,7 @@ impl Unit {
     fn await_tasks(&mut self, function: Function, ended: &[(usize, u32)]) {
         let alive = |&&(slot, generation): &&(usize, u32)| self.tasks.contains(slot, generation);
         let tasks: Vec<(usize, u32)> = ended.iter().filter(alive).copied().collect();
-        if tasks.is_empty() {
+        if tasks.is_empty() || is_planted(Bug::AbortLandsLate) {
             return self.answer(function, FunctionResponse::Complete);
         }
         let deadline = self.clock.saturating_add(FUNCTION_LIMIT);

@@ -9,6 +9,7 @@
 use alloc::collections::VecDeque;
 
 use scsi::TaskAttribute;
+use scsi::planted::{Bug, is_planted};
 use slab::Slab;
 
 use crate::effect::TaskRef;
@@ -46,6 +47,9 @@ impl TaskSet {
         self.generation = self.generation.wrapping_add(1);
         self.sequence += 1;
         (task.generation, task.sequence) = (self.generation, self.sequence);
+        if is_planted(Bug::OrderIgnored) && task.attribute == TaskAttribute::Ordered {
+            task.attribute = TaskAttribute::Simple;
+        }
         match task.attribute {
             TaskAttribute::Ordered => self.ordered.push_back(task.sequence),
             TaskAttribute::HeadOfQueue => self.head_of_queue += 1,

@@ -10,6 +10,7 @@ use alloc::vec::Vec;
 use device::{Device, Step, StoreOp, StoreResult};
 use fault::{Action, RuleId, Rules, Stage, Subject, Verdict};
 use scsi::command::Operation;
+use scsi::planted::{Bug, is_planted};
 use scsi::{Asc, CommandRow, Outcome, Sense, Status, TaskAttribute};
 
 use crate::attention::{self, Attentions};
@@ -404,6 +405,7 @@ impl Unit {
             }
             Step::Store(op) => {
                 let exclusive = self.tasks.get(slot).row.is_some_and(|row| row.operation == Operation::CompareAndWrite);
+                let exclusive = exclusive && !is_planted(Bug::CompareAndWriteTorn);
                 match span(&op) {
                     Some(span) if !self.tasks.claim(slot, span, exclusive) => {
                         self.tasks.set_state(slot, State::Waiting { op });

@@ -15,6 +15,7 @@ mod send;
 mod throttle;
 mod work;
 
+use scsi::planted::{Bug, is_planted};
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::io;
@@ -471,6 +472,9 @@ impl<D: Driver> Server<D> {
         let Some(link) = self.links.get_mut(slot).filter(|link| link.state != State::Closing) else { return };
         link.state = State::Closing;
         link.deadline = Some(self.work.now.saturating_add(self.hub.limits().reinstatement_timeout));
+        if is_planted(Bug::BufferLeaks) {
+            std::mem::forget(std::mem::take(&mut link.tasks));
+        }
         link.tasks.clear();
         link.by_tag.clear();
         link.functions.clear();
