@@ -18,16 +18,36 @@ const FORGIVEN_AFTER: u64 = 8_000_000_000;
 /// ABORT TASK, LOGICAL UNIT RESET (RFC 7143 11.5.1).
 const ABORT_TASK: u8 = 1;
 const LOGICAL_UNIT_RESET: u8 = 5;
+/// POWER ON, RESET, OR BUS DEVICE RESET OCCURRED.
+pub const RESET: u16 = 0x2900;
+/// MODE PARAMETERS CHANGED.
+pub const MODE_CHANGED: u16 = 0x2a01;
 
 /// What a command was for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Intent {
-    Read { start: u64, count: u64 },
-    Write { start: u64, count: u64, value: u64, stable: bool },
+    Read {
+        start: u64,
+        count: u64,
+    },
+    /// `plain`: a WRITE(n), which the run's fault rule names; not UNMAP, WRITE SAME or WRITE AND VERIFY.
+    Write {
+        start: u64,
+        count: u64,
+        number: u64,
+        stable: bool,
+        plain: bool,
+    },
     Verify,
     Synchronize,
-    CompareAndWrite { block: u64, old: u64, value: u64 },
-    ModeSelect,
+    CompareAndWrite {
+        block: u64,
+        old: u64,
+        value: u64,
+    },
+    ModeSelect {
+        value: u8,
+    },
     Bypass,
     Other,
 }
@@ -38,14 +58,15 @@ struct Asked {
     at: u64,
 }
 
-/// A unit attention that is on its way.
-#[derive(Clone, Copy, Debug)]
+/// What is known of one unit attention.
+#[derive(Clone, Copy, Debug, Default)]
 struct Expected {
-    /// From when it may come.
-    since: u64,
+    /// Deliveries that have a reason.
+    allowed: u32,
     /// From when a command that is sent must meet it.
     due: Option<u64>,
-    count: u32,
+    /// When it was delivered last.
+    delivered: Option<u64>,
 }
 
 /// What the client wants of the room after it was called.
@@ -70,9 +91,9 @@ pub struct Client {
     asked: BTreeMap<u32, Asked>,
     functions: BTreeMap<u32, (u8, u32, BTreeSet<u32>, u64)>,
     expected: BTreeMap<u16, Expected>,
-    resets_by_others: Vec<u64>,
     hazards: Hazards,
     failed_login: u32,
+    logged_in_at: u64,
     finished: bool,
     call_again: Option<u64>,
 }
@@ -113,9 +134,9 @@ impl Client {
             asked: BTreeMap::new(),
             functions: BTreeMap::new(),
             expected: BTreeMap::new(),
-            resets_by_others: Vec::new(),
             hazards,
             failed_login: 0,
+            logged_in_at: 0,
             finished: false,
             call_again: None,
         }
@@ -179,13 +200,8 @@ impl Client {
 
     /// A timer: forgive what another initiator's reset ended, ask more.
     pub fn wake(&mut self, now: u64, shared: &mut Shared, wishes: &mut Wishes) {
-        let resets = &self.resets_by_others;
-        let forgiven: Vec<u32> = self
-            .asked
-            .iter()
-            .filter(|(_, asked)| now > asked.at + FORGIVEN_AFTER && resets.iter().any(|&at| at >= asked.at))
-            .map(|(&tag, _)| tag)
-            .collect();
+        let ended = |asked: &Asked| now > asked.at + FORGIVEN_AFTER && shared.reset_since(asked.at, self.id);
+        let forgiven: Vec<u32> = self.asked.iter().filter(|(_, asked)| ended(asked)).map(|(&tag, _)| tag).collect();
         for tag in forgiven {
             self.gone(tag, now, shared);
         }
@@ -193,24 +209,30 @@ impl Client {
         self.collect(wishes);
     }
 
-    /// Another initiator changed something that this one must hear of. `due`: from when a command must meet it.
-    pub fn expect(&mut self, asc: u16, since: u64, due: Option<u64>) {
-        if self.connection.as_ref().is_none_or(|connection| !connection.is_logged_in()) {
+    /// Another initiator asks for something of which this one will hear.
+    pub fn announce(&mut self, asc: u16) {
+        if self.is_logged_in() {
+            self.expected.entry(asc).or_default().allowed += 1;
+        }
+    }
+
+    /// It was done between `asked` and `answered`: unless this one has heard of it already, the next command must meet it.
+    pub fn confirm(&mut self, asc: u16, asked: u64, answered: u64) {
+        if !self.is_logged_in() || asked < self.logged_in_at {
             return;
         }
-        if asc == 0x2900 {
-            self.resets_by_others.push(due.unwrap_or(since));
-            for (&other, expected) in &mut self.expected {
-                if other != 0x2900 {
-                    expected.due = None;
-                }
-            }
+        if asc == RESET {
+            // A reset takes the place of what was pending.
+            self.expected.values_mut().for_each(|expected| expected.due = None);
         }
-        let entry = self.expected.entry(asc).or_insert(Expected { since, due: None, count: 0 });
-        entry.count += 1;
-        if due.is_some() {
-            entry.due = entry.due.or(due);
+        let expected = self.expected.entry(asc).or_default();
+        if expected.allowed > 0 && expected.delivered.is_none_or(|at| at < asked) {
+            expected.due = expected.due.or(Some(answered));
         }
+    }
+
+    fn is_logged_in(&self) -> bool {
+        self.connection.as_ref().is_some_and(Connection::is_logged_in)
     }
 
     /// What is still unanswered, for a report.
@@ -229,9 +251,11 @@ impl Client {
         match event {
             Event::LoggedIn { .. } => {
                 self.failed_login = 0;
+                self.logged_in_at = now;
                 self.expected.clear();
-                self.resets_by_others.clear();
-                self.expected.insert(0x2900, Expected { since: now, due: Some(now), count: 1 });
+                let (resets, modes) = shared.under_way(self.id);
+                self.expected.insert(RESET, Expected { allowed: 1 + resets, due: Some(now), delivered: None });
+                self.expected.insert(MODE_CHANGED, Expected { allowed: modes, due: None, delivered: None });
             }
             Event::LoginFailed { status, .. } => shared.violation(format!("client {}: login failed with {status:#06x}", self.id)),
             Event::Done(completion) => self.done(completion, now, shared),
@@ -260,9 +284,9 @@ impl Client {
         }
         let Some(asked) = self.asked.remove(&tag) else { return };
         match asked.intent {
-            Intent::Write { start, count, value, .. } => shared.history.aborted(start..start + count, value, asked.at, now),
+            Intent::Write { start, count, number, .. } => shared.history.aborted(start..start + count, number, now),
             Intent::CompareAndWrite { block, value, .. } => {
-                shared.history.aborted(block..block + 1, value, asked.at, now);
+                shared.history.aborted(block..block + 1, value, now);
                 shared.unsure.insert(block);
             }
             _ => {}
@@ -275,7 +299,9 @@ impl Client {
         };
         match (function, response) {
             (ABORT_TASK, 0) => self.gone(referenced, now, shared),
-            (ABORT_TASK, 1) if self.asked.contains_key(&referenced) && before.contains(&referenced) => {
+            (ABORT_TASK, 1)
+                if before.contains(&referenced) && self.asked.get(&referenced).is_some_and(|asked| !shared.reset_since(asked.at, self.id)) =>
+            {
                 shared.violation(format!("client {}: ABORT TASK says that task {referenced:#x} does not exist, but it has not ended", self.id));
             }
             (ABORT_TASK, 1) => {}
@@ -283,18 +309,14 @@ impl Client {
                 for tag in before {
                     self.gone(tag, now, shared);
                 }
-                self.expect_own_reset(asked_at, now);
-                shared.resets.push((self.id, asked_at, now));
+                shared.mode_value = None;
+                shared.reset_answered(self.id, asked_at, now);
+                self.confirm(RESET, asked_at, now);
             }
-            (_, 255) => shared.resets.push((self.id, asked_at, now)),
+            (LOGICAL_UNIT_RESET, 255) => shared.reset_answered(self.id, asked_at, now),
+            (_, 255) => {}
             _ => shared.violation(format!("client {}: function {function} answered with {response}", self.id)),
         }
-    }
-
-    fn expect_own_reset(&mut self, since: u64, now: u64) {
-        let entry = self.expected.entry(0x2900).or_insert(Expected { since, due: None, count: 0 });
-        entry.count += 1;
-        let _ = now;
     }
 
     fn done(&mut self, completion: Completion, now: u64, shared: &mut Shared) {
@@ -305,6 +327,16 @@ impl Client {
             return shared.violation(format!("client {}: iSCSI response {:#x}", self.id, completion.response));
         }
         let sense = key_of(&completion.sense);
+        let alone = matches!(asked.intent, Intent::ModeSelect { .. }) && shared.mode_answered(self.id, asked.at);
+        if let Intent::ModeSelect { value } = asked.intent
+            && completion.status == 0
+        {
+            let before = shared.mode_value;
+            shared.mode_value = alone.then_some(value);
+            if alone && before.is_some_and(|before| before != value) {
+                shared.mode_changed.push((self.id, asked.at, now));
+            }
+        }
         if completion.status == 2 && sense.0 == 6 {
             self.attention(sense.1, now, shared);
             return self.refused(&asked, shared);
@@ -327,16 +359,11 @@ impl Client {
     }
 
     fn attention(&mut self, asc: u16, now: u64, shared: &mut Shared) {
-        match self.expected.get_mut(&asc) {
-            Some(expected) if expected.count > 0 && expected.since <= now => {
-                expected.count -= 1;
-                expected.due = None;
-                if expected.count == 0 {
-                    self.expected.remove(&asc);
-                }
-            }
-            _ => shared.violation(format!("client {}: unit attention {asc:04x} without a reason", self.id)),
+        let expected = self.expected.entry(asc).or_default();
+        if expected.allowed == 0 {
+            return shared.violation(format!("client {}: unit attention {asc:04x} without a reason", self.id));
         }
+        *expected = Expected { allowed: expected.allowed - 1, due: None, delivered: Some(now) };
     }
 
     fn missed_attention(&mut self, asked: &Asked, now: u64, shared: &mut Shared) {
@@ -347,27 +374,27 @@ impl Client {
 
     fn refused(&mut self, asked: &Asked, shared: &mut Shared) {
         if let Some((range, value)) = asked_range(asked).0 {
-            shared.history.refused(range, value, asked.at);
+            shared.history.refused(range, value);
         }
     }
 
     fn good(&mut self, asked: &Asked, completion: &Completion, now: u64, shared: &mut Shared) {
-        if let Some((range, _)) = asked_range(asked).0
+        if let Some(range) = named_by_rule(asked)
             && shared.must_fail(&range, asked.at, now)
         {
             shared.violation(format!("client {}: {:?} was GOOD although a fault rule covers it", self.id, asked.intent));
         }
         match &asked.intent {
             Intent::Read { start, count } => self.check_read(*start, *count, &completion.data_in, asked.at, now, shared),
-            Intent::Write { start, count, value, stable } => shared.history.done(*start..start + count, *value, asked.at, now, *stable),
+            Intent::Write { start, count, number, stable, .. } => shared.history.done(*start..start + count, *number, now, *stable),
             Intent::Synchronize => shared.history.flushed(asked.at, now),
             Intent::CompareAndWrite { block, old, value } => {
-                shared.history.done(*block..block + 1, *value, asked.at, now, false);
+                shared.history.done(*block..block + 1, *value, now, false);
                 if !shared.exchanged.insert((*block, *old)) {
                     shared.violation(format!("client {}: two COMPARE AND WRITE of block {block} both replaced {old:#x}", self.id));
                 }
             }
-            Intent::ModeSelect => shared.mode_changes.push((self.id, asked.at, now)),
+            Intent::ModeSelect { .. } => {}
             Intent::Verify | Intent::Bypass | Intent::Other => {}
         }
     }
@@ -375,8 +402,7 @@ impl Client {
     fn check(&mut self, asked: &Asked, sense: (u8, u16), now: u64, shared: &mut Shared) {
         match sense {
             (0x3, 0x0c02) => {
-                let range = asked_range(asked).0;
-                if !range.is_some_and(|(range, _)| shared.may_fail(&range, asked.at, now)) {
+                if !named_by_rule(asked).is_some_and(|range| shared.may_fail(&range, asked.at, now)) {
                     shared.violation(format!("client {}: {:?} failed with 3/0c02 although no fault rule covers it", self.id, asked.intent));
                 }
                 self.refused(asked, shared);
@@ -448,9 +474,9 @@ impl Client {
             80..84 => self.submit(Command::new(LUN, &[0x2f, 0, 0, 0, 0, 0, 0, 0, 8, 0]), Intent::Verify, now),
             84..88 => self.submit(Command::new(LUN, &[0; 6]), Intent::Other, now),
             88..92 => self.submit(Command::new(LUN, &[0x12, 0, 0, 0, 96, 0]).reading(96), Intent::Bypass, now),
-            92..94 if self.hazards.modes => self.ask_mode_select(now),
+            92..94 if self.hazards.modes => self.ask_mode_select(now, shared),
             94..97 if self.hazards.functions => self.ask_abort(),
-            97 if self.hazards.functions => self.ask_reset(now),
+            97 if self.hazards.functions => self.ask_reset(now, shared),
             _ => self.ask_read(now),
         }
     }
@@ -484,7 +510,8 @@ impl Client {
     fn ask_write(&mut self, now: u64, shared: &mut Shared) {
         let (start, count) = self.regular();
         let kind = self.random.below(20);
-        let value = if kind < 2 { ZERO } else { shared.next_value() };
+        let number = shared.next_value();
+        let value = if kind < 2 { ZERO } else { number };
         let fua = self.random.chance(30);
         let stable = fua && kind >= 4;
         let ordered = self.random.chance(20);
@@ -499,11 +526,11 @@ impl Client {
         let mut after = BTreeSet::new();
         if ordered {
             command.attribute = TaskAttribute::Ordered;
-            after.extend(self.asked.values().filter_map(|asked| asked_range(asked).0).map(|(_, value)| value).filter(|&value| value != ZERO));
+            after.extend(self.asked.values().filter_map(|asked| asked_range(asked).0).map(|(_, number)| number));
         }
         let stable = stable && kind != 4;
-        shared.history.begin(start..start + count, value, now, &after);
-        self.submit_as(command, Intent::Write { start, count, value, stable }, now);
+        shared.history.begin(start..start + count, number, value, now, &after);
+        self.submit_as(command, Intent::Write { start, count, number, stable, plain: kind > 4 }, now);
     }
 
     fn ask_compare_and_write(&mut self, now: u64, shared: &mut Shared) {
@@ -511,20 +538,19 @@ impl Client {
         let old = shared.seen.get(&block).copied().unwrap_or(ZERO);
         let value = shared.next_value();
         let data = [block_of(old), block_of(value)].concat();
-        shared.history.begin(block..block + 1, value, now, &BTreeSet::new());
+        shared.history.begin(block..block + 1, value, value, now, &BTreeSet::new());
         let mut cdb = cdb16(0x89, 0, block, 0);
         cdb[13] = 1;
         self.submit_as(Command::new(LUN, &cdb).writing(data), Intent::CompareAndWrite { block, old, value }, now);
     }
 
     /// Control mode page, D_SENSE: a change that other nexuses hear of.
-    fn ask_mode_select(&mut self, now: u64) {
-        let bit = if self.random.chance(50) { 4 } else { 0 };
-        let mut list = vec![0, 0, 0, 0];
-        list.extend([0x0a, 0x0a, bit, 0x10, 0, 0, 0, 0, 0, 0, 0x02, 0]);
-        let length = list.len() as u8;
-        let _ = (length, &list);
-        self.submit(Command::new(LUN, &[0x15, 0x10, 0, 0, length, 0]).writing(list), Intent::ModeSelect, now);
+    fn ask_mode_select(&mut self, now: u64, shared: &mut Shared) {
+        let value = if shared.mode_value == Some(2) { 6 } else { 2 };
+        shared.mode_asked(self.id, now);
+        let list = vec![0, 0, 0, 0, 0x0a, 0x0a, value, 0x10, 0, 0, 0, 0, 0, 0, 0x02, 0];
+        let command = Command::new(LUN, &[0x15, 0x10, 0, 0, 16, 0]).writing(list);
+        self.submit(command, Intent::ModeSelect { value }, now);
     }
 
     fn ask_abort(&mut self) {
@@ -539,12 +565,13 @@ impl Client {
         self.functions.insert(tag, (ABORT_TASK, referenced, before, 0));
     }
 
-    fn ask_reset(&mut self, now: u64) {
+    fn ask_reset(&mut self, now: u64, shared: &mut Shared) {
         let Some(connection) = &mut self.connection else { return };
         let before: BTreeSet<u32> = connection.tags().filter(|tag| self.asked.contains_key(tag)).collect();
         let tag = connection.task_management(LOGICAL_UNIT_RESET, lun(), 0xffff_ffff);
         self.functions.insert(tag, (LOGICAL_UNIT_RESET, 0, before, now));
-        self.expected.entry(0x2900).or_insert(Expected { since: now, due: None, count: 0 }).count += 1;
+        self.expected.entry(RESET).or_default().allowed += 1;
+        shared.reset_asked(self.id, now);
     }
 }
 
@@ -552,14 +579,22 @@ fn lun() -> Lun {
     Lun::from_number(LUN).unwrap_or_default()
 }
 
-/// Blocks and value that a command writes, and when it was asked.
+/// Blocks that a command writes and the number of the write, and when it was asked.
 fn asked_range(asked: &Asked) -> (Option<(std::ops::Range<u64>, u64)>, u64) {
     let range = match asked.intent {
-        Intent::Write { start, count, value, .. } => Some((start..start + count, value)),
+        Intent::Write { start, count, number, .. } => Some((start..start + count, number)),
         Intent::CompareAndWrite { block, value, .. } => Some((block..block + 1, value)),
         _ => None,
     };
     (range, asked.at)
+}
+
+/// Blocks of a command that the run's fault rule can name.
+fn named_by_rule(asked: &Asked) -> Option<std::ops::Range<u64>> {
+    match asked.intent {
+        Intent::Write { start, count, plain: true, .. } => Some(start..start + count),
+        _ => None,
+    }
 }
 
 fn cdb10(opcode: u8, flags: u8, start: u64, count: u64) -> [u8; 10] {

@@ -8,6 +8,8 @@ pub const ZERO: u64 = 0;
 /// One write of one block.
 #[derive(Clone, Debug)]
 struct Write {
+    /// Tells this write from every other; the value of most writes is their number.
+    number: u64,
     value: u64,
     start: u64,
     /// When it can no longer change the block. `None`: it is under way, or nobody knows.
@@ -16,7 +18,7 @@ struct Write {
     good: bool,
     /// Since when a power cut cannot undo it.
     stable: Option<u64>,
-    /// Values that were ordered before it.
+    /// Numbers of the writes that were ordered before it.
     after: BTreeSet<u64>,
 }
 
@@ -32,17 +34,17 @@ impl History {
         History { blocks: (0..blocks).map(|_| vec![settled(ZERO)]).collect() }
     }
 
-    /// A write of `value` to `range` begins; everything in `after` was ordered before it.
-    pub fn begin(&mut self, range: std::ops::Range<u64>, value: u64, now: u64, after: &BTreeSet<u64>) {
+    /// Write `number` of `value` to `range` begins; everything in `after` was ordered before it.
+    pub fn begin(&mut self, range: std::ops::Range<u64>, number: u64, value: u64, now: u64, after: &BTreeSet<u64>) {
         for block in range {
-            self.blocks[block as usize].push(Write { value, start: now, end: None, good: false, stable: None, after: after.clone() });
+            self.blocks[block as usize].push(Write { number, value, start: now, end: None, good: false, stable: None, after: after.clone() });
         }
     }
 
     /// It ended with GOOD.
-    pub fn done(&mut self, range: std::ops::Range<u64>, value: u64, start: u64, now: u64, stable: bool) {
+    pub fn done(&mut self, range: std::ops::Range<u64>, number: u64, now: u64, stable: bool) {
         for block in range {
-            for write in self.blocks[block as usize].iter_mut().filter(|write| write.value == value && write.start == start) {
+            for write in self.blocks[block as usize].iter_mut().filter(|write| write.number == number) {
                 write.end = Some(now);
                 write.good = true;
                 write.stable = stable.then_some(now);
@@ -52,16 +54,16 @@ impl History {
     }
 
     /// It was refused: nothing was written.
-    pub fn refused(&mut self, range: std::ops::Range<u64>, value: u64, start: u64) {
+    pub fn refused(&mut self, range: std::ops::Range<u64>, number: u64) {
         for block in range {
-            self.blocks[block as usize].retain(|write| !(write.value == value && write.start == start));
+            self.blocks[block as usize].retain(|write| !(write.number == number));
         }
     }
 
     /// It was aborted, and the target has said so: it happened before now, or never.
-    pub fn aborted(&mut self, range: std::ops::Range<u64>, value: u64, start: u64, now: u64) {
+    pub fn aborted(&mut self, range: std::ops::Range<u64>, number: u64, now: u64) {
         for block in range {
-            for write in self.blocks[block as usize].iter_mut().filter(|write| write.value == value && write.start == start) {
+            for write in self.blocks[block as usize].iter_mut().filter(|write| write.number == number) {
                 write.end = Some(now);
             }
         }
@@ -122,12 +124,12 @@ impl History {
 }
 
 fn settled(value: u64) -> Write {
-    Write { value, start: 0, end: Some(0), good: true, stable: Some(0), after: BTreeSet::new() }
+    Write { number: 0, value, start: 0, end: Some(0), good: true, stable: Some(0), after: BTreeSet::new() }
 }
 
 /// `new` certainly came after `old`.
 fn overwrites(new: &Write, old: &Write) -> bool {
-    new.good && (old.end.is_some_and(|end| end < new.start) || new.after.contains(&old.value)) && !std::ptr::eq(new, old)
+    new.good && (old.end.is_some_and(|end| end < new.start) || new.after.contains(&old.number)) && !std::ptr::eq(new, old)
 }
 
 #[cfg(test)]
@@ -138,9 +140,9 @@ mod tests {
     fn a_read_sees_the_last_or_a_concurrent_write() {
         let mut history = History::new(1);
         let none = BTreeSet::new();
-        history.begin(0..1, 1, 10, &none);
+        history.begin(0..1, 1, 1, 10, &none);
         assert!(history.read(0, ZERO, 11, 12).is_ok() && history.read(0, 1, 11, 12).is_ok());
-        history.done(0..1, 1, 10, 20, false);
+        history.done(0..1, 1, 20, false);
         assert!(history.read(0, ZERO, 15, 30).is_ok(), "the read began before the write ended");
         assert!(history.read(0, ZERO, 21, 30).is_err());
         assert!(history.read(0, 7, 21, 30).is_err());
@@ -149,10 +151,10 @@ mod tests {
     #[test]
     fn ordered_writes_are_ordered_even_when_they_overlap() {
         let mut history = History::new(1);
-        history.begin(0..1, 1, 10, &BTreeSet::new());
-        history.begin(0..1, 2, 11, &BTreeSet::from([1]));
-        history.done(0..1, 1, 10, 20, false);
-        history.done(0..1, 2, 11, 21, false);
+        history.begin(0..1, 1, 1, 10, &BTreeSet::new());
+        history.begin(0..1, 2, 2, 11, &BTreeSet::from([1]));
+        history.done(0..1, 1, 20, false);
+        history.done(0..1, 2, 21, false);
         assert!(history.read(0, 1, 22, 23).is_err() && history.read(0, 2, 22, 23).is_ok());
     }
 
@@ -160,11 +162,11 @@ mod tests {
     fn a_power_cut_keeps_what_was_stable() {
         let mut history = History::new(1);
         let none = BTreeSet::new();
-        history.begin(0..1, 1, 10, &none);
-        history.done(0..1, 1, 10, 20, false);
-        history.begin(0..1, 2, 30, &none);
-        history.done(0..1, 2, 30, 40, true);
-        history.begin(0..1, 3, 50, &none);
+        history.begin(0..1, 1, 1, 10, &none);
+        history.done(0..1, 1, 20, false);
+        history.begin(0..1, 2, 2, 30, &none);
+        history.done(0..1, 2, 40, true);
+        history.begin(0..1, 3, 3, 50, &none);
         assert!(history.clone().after_power_cut(0, 1).is_err());
         assert!(history.clone().after_power_cut(0, 2).is_ok() && history.clone().after_power_cut(0, 3).is_ok());
         history.flushed(45, 60);

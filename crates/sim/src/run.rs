@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use store::Store;
 
-use crate::client::{Client, Wishes};
+use crate::client::{Client, MODE_CHANGED, RESET, Wishes};
 use crate::driver::SharedWorld;
 use crate::machine::{Machine, TARGET, portal};
 use crate::medium::SimStore;
@@ -221,15 +221,14 @@ impl Room {
 
     /// Mode changes and resets of one initiator are unit attentions of the others.
     fn spread_news(&mut self) {
-        for (who, asked, answered) in std::mem::take(&mut self.shared.mode_changes) {
-            for client in self.clients.iter_mut().filter(|client| client.id != who) {
-                client.expect(0x2a01, asked, Some(answered));
-            }
+        for (who, asc) in std::mem::take(&mut self.shared.announced) {
+            self.clients.iter_mut().filter(|client| client.id != who).for_each(|client| client.announce(asc));
         }
-        for (who, asked, answered) in std::mem::take(&mut self.shared.resets) {
-            for client in self.clients.iter_mut().filter(|client| client.id != who) {
-                client.expect(0x2900, asked, Some(answered));
-            }
+        for (who, asked, answered) in std::mem::take(&mut self.shared.mode_changed) {
+            self.clients.iter_mut().filter(|client| client.id != who).for_each(|client| client.confirm(MODE_CHANGED, asked, answered));
+        }
+        for (who, asked, answered) in std::mem::take(&mut self.shared.reset_done) {
+            self.clients.iter_mut().filter(|client| client.id != who).for_each(|client| client.confirm(RESET, asked, answered));
         }
     }
 

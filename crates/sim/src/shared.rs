@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
+use crate::client::{MODE_CHANGED, RESET};
 use crate::history::History;
 
 /// Logical block length of the simulated unit.
@@ -34,6 +35,14 @@ pub struct Rule {
     pub until: Option<u64>,
 }
 
+/// A LOGICAL UNIT RESET.
+#[derive(Clone, Copy, Debug)]
+struct Reset {
+    who: usize,
+    asked: u64,
+    answered: Option<u64>,
+}
+
 /// Common knowledge.
 pub struct Shared {
     /// What blocks may contain.
@@ -48,10 +57,17 @@ pub struct Shared {
     pub exchanged: BTreeSet<(u64, u64)>,
     /// Blocks for which an aborted COMPARE AND WRITE leaves the count open.
     pub unsure: BTreeSet<u64>,
-    /// Mode changes since the run's loop last looked: who, asked when, answered when.
-    pub mode_changes: Vec<(usize, u64, u64)>,
-    /// Resets since then, in the same form.
-    pub resets: Vec<(usize, u64, u64)>,
+    /// D_SENSE byte of the control mode page, while it is known.
+    pub mode_value: Option<u8>,
+    /// Mode changes of which others hear, since the run's loop last looked: who, asked when, answered when.
+    pub mode_changed: Vec<(usize, u64, u64)>,
+    /// What others will hear of, since then: who asks for what.
+    pub announced: Vec<(usize, u16)>,
+    /// Resets that were carried out, since then: who, asked when, answered when.
+    pub reset_done: Vec<(usize, u64, u64)>,
+    resets: Vec<Reset>,
+    /// Mode changes under way: who, asked when, overlapped by another.
+    modes: Vec<(usize, u64, bool)>,
     violations: Vec<String>,
     next_value: u64,
 }
@@ -66,8 +82,12 @@ impl Shared {
             seen: BTreeMap::new(),
             exchanged: BTreeSet::new(),
             unsure: BTreeSet::new(),
-            mode_changes: Vec::new(),
+            mode_value: None,
+            mode_changed: Vec::new(),
+            announced: Vec::new(),
+            reset_done: Vec::new(),
             resets: Vec::new(),
+            modes: Vec::new(),
             violations: Vec::new(),
             next_value: 1,
         }
@@ -99,10 +119,51 @@ impl Shared {
         self.rules.iter().any(|rule| overlaps(&rule.range, range) && rule.from <= answered && rule.until.is_none_or(|until| until >= asked))
     }
 
+    /// A mode change is asked for.
+    pub fn mode_asked(&mut self, who: usize, now: u64) {
+        let overlapped = !self.modes.is_empty();
+        self.modes.iter_mut().for_each(|mode| mode.2 = true);
+        self.modes.push((who, now, overlapped));
+        self.announced.push((who, MODE_CHANGED));
+    }
+
+    /// It was answered. True: no other was under way at the same time, so its outcome is what holds.
+    pub fn mode_answered(&mut self, who: usize, asked: u64) -> bool {
+        let at = self.modes.iter().position(|mode| (mode.0, mode.1) == (who, asked));
+        at.is_some_and(|at| !self.modes.remove(at).2)
+    }
+
+    /// A reset is asked for.
+    pub fn reset_asked(&mut self, who: usize, now: u64) {
+        self.resets.push(Reset { who, asked: now, answered: None });
+        self.mode_value = None;
+        self.announced.push((who, RESET));
+    }
+
+    /// It was answered.
+    pub fn reset_answered(&mut self, who: usize, asked: u64, now: u64) {
+        for reset in self.resets.iter_mut().filter(|reset| (reset.who, reset.asked) == (who, asked)) {
+            reset.answered = Some(now);
+        }
+        self.reset_done.push((who, asked, now));
+    }
+
+    /// Another initiator's reset may have ended a command that was asked at `asked`.
+    pub fn reset_since(&self, asked: u64, who: usize) -> bool {
+        self.resets.iter().any(|reset| reset.who != who && reset.answered.is_none_or(|answered| answered >= asked))
+    }
+
+    /// Resets and mode changes of others that are asked for and not answered.
+    pub fn under_way(&self, who: usize) -> (u32, u32) {
+        let resets = self.resets.iter().filter(|reset| reset.who != who && reset.answered.is_none()).count();
+        let modes = self.modes.iter().filter(|mode| mode.0 != who).count();
+        (resets as u32, modes as u32)
+    }
+
     /// An aborted write: it happened before now, or never.
     pub fn history_aborted(&mut self, asked: &(Option<(Range<u64>, u64)>, u64), now: u64) {
-        if let (Some((range, value)), at) = asked {
-            self.history.aborted(range.clone(), *value, *at, now);
+        if let (Some((range, number)), _) = asked {
+            self.history.aborted(range.clone(), *number, now);
         }
     }
 }
