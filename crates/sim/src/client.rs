@@ -477,6 +477,7 @@ impl Client {
             92..94 if self.hazards.modes => self.ask_mode_select(now, shared),
             94..97 if self.hazards.functions => self.ask_abort(),
             97 if self.hazards.functions => self.ask_reset(now, shared),
+            98 => self.repeat_old(),
             _ => self.ask_read(now),
         }
     }
@@ -551,6 +552,14 @@ impl Client {
         let list = vec![0, 0, 0, 0, 0x0a, 0x0a, value, 0x10, 0, 0, 0, 0, 0, 0, 0x02, 0];
         let command = Command::new(LUN, &[0x15, 0x10, 0, 0, 16, 0]).writing(list);
         self.submit(command, Intent::ModeSelect { value }, now);
+    }
+
+    /// A command whose CmdSN was used before: the target must not even answer.
+    fn repeat_old(&mut self) {
+        let back = self.random.between(1, 5) as u32;
+        if let Some(connection) = &mut self.connection {
+            connection.stale_command(lun(), back);
+        }
     }
 
     fn ask_abort(&mut self) {

@@ -137,6 +137,15 @@ impl Connection {
         self.send(request, &[]);
     }
 
+    /// Sends a TEST UNIT READY with a CmdSN `back` places before the next one, which a target ignores; its tag.
+    pub fn stale_command(&mut self, lun: Lun, back: u32) -> u32 {
+        let tag = self.tag();
+        let request = Header::new(header::SCSI_COMMAND).put(1, &[header::FINAL | 1]).put(8, &lun.0).put32(16, tag);
+        let request = request.put32(24, self.cmd_sn.wrapping_sub(back)).put32(28, self.expected());
+        self.send(request, &[]);
+        tag
+    }
+
     /// Bytes as they are, past all rules: for what no real initiator sends.
     pub fn send_raw(&mut self, bytes: Vec<u8>) {
         self.output.push_back(bytes);

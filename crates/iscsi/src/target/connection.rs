@@ -4,6 +4,7 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use scsi::planted::{Bug, is_planted};
 
 use scsi::Lun;
 
@@ -433,7 +434,7 @@ impl Connection {
         if stat_sn != StatSn::Absent {
             put_u32(&mut header, STAT_SN_AT, self.stat_sn);
         }
-        if stat_sn == StatSn::Take {
+        if stat_sn == StatSn::Take && !(is_planted(Bug::StatSnRepeats) && self.stat_sn.is_multiple_of(16)) {
             self.stat_sn = self.stat_sn.wrapping_add(1);
         }
         let maximum = self.window.open(self.active);

@@ -1,6 +1,7 @@
 //! The end of a task: Data-In sequences and SCSI Response, status collapsed where it may be, residuals (RFC 7143 11.4, 11.7).
 
 use alloc::vec::Vec;
+use scsi::planted::{Bug, is_planted};
 
 use scsi::{Asc, Sense, SenseFormat, SenseKey, Status};
 
@@ -105,6 +106,9 @@ fn may_collapse(task: &Task) -> bool {
 }
 
 fn read_residual(task: &Task) -> Residual {
+    if is_planted(Bug::ResidualWrong) && task.data_in > 4096 {
+        return Residual::of(task.data_in, task.data_in - 512);
+    }
     Residual::of(task.data_in, task.reply.as_ref().map_or(0, |reply| data_in_len(&reply.data_in)))
 }
 

@@ -2,6 +2,7 @@
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
+use scsi::planted::{Bug, is_planted};
 
 use crate::key::Negotiated;
 use crate::pdu::{DataOut, NO_TAG};
@@ -104,7 +105,8 @@ impl Transfer {
             return None;
         }
         let length = (wanted - self.requested).min(negotiated.max_burst_length);
-        let request = Request { transfer_tag: new_tag(), offset: self.requested, length };
+        let slip = u32::from(is_planted(Bug::R2tOverlaps) && self.requested > 0);
+        let request = Request { transfer_tag: new_tag(), offset: self.requested - slip, length };
         self.open_sequence(request.transfer_tag, request.offset, request.offset + length);
         self.requested += length;
         Some(request)

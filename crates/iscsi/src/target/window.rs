@@ -1,6 +1,7 @@
 //! The command window (RFC 7143 4.2.2.1): which CmdSN is next, how far the initiator may go, and what waits for its turn.
 
 use alloc::vec::Vec;
+use scsi::planted::{Bug, is_planted};
 
 /// Where a CmdSN stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -61,6 +62,9 @@ impl<T> Window<T> {
 
     /// Where `number` stands.
     pub fn judge(&self, number: u32) -> Position {
+        if is_planted(Bug::CmdSnUnchecked) && distance(self.expected, number) < 0 {
+            return Position::Next;
+        }
         if distance(self.expected, number) < 0 || distance(self.maximum, number) > 0 || self.find(number).is_ok() {
             return Position::Outside;
         }

@@ -20,6 +20,9 @@ impl<D: Driver> Server<D> {
                 link.nexus = Some(nexus);
                 link.tid = summary.target.as_ref().map(|(tid, _)| *tid);
                 link.core.accept_login(tsih, now);
+                // The Login Request may have ended long ago, before an older session made room: nothing has come since, so the next byte begins a PDU.
+                let (header, data) = link.core.digests();
+                link.receiver.set_digests(header, data);
                 self.nexuses.insert(nexus.0, slot);
                 self.counters.logins += 1;
                 if self.throttle.admits(now) {
