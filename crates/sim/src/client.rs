@@ -171,6 +171,7 @@ impl Client {
     /// The connection is gone: what was under way may or may not have happened.
     pub fn closed(&mut self, now: u64, shared: &mut Shared, wishes: &mut Wishes) {
         let was_login = self.connection.as_ref().is_some_and(|connection| !connection.is_logged_in());
+        shared.left(self.id, now);
         self.connection = None;
         self.asked.clear();
         self.functions.clear();
@@ -253,7 +254,7 @@ impl Client {
                 self.failed_login = 0;
                 self.logged_in_at = now;
                 self.expected.clear();
-                let (resets, modes) = shared.under_way(self.id);
+                let (resets, modes) = shared.under_way(self.id, now);
                 self.expected.insert(RESET, Expected { allowed: 1 + resets, due: Some(now), delivered: None });
                 self.expected.insert(MODE_CHANGED, Expected { allowed: modes, due: None, delivered: None });
             }
@@ -364,6 +365,10 @@ impl Client {
             return shared.violation(format!("client {}: unit attention {asc:04x} without a reason", self.id));
         }
         *expected = Expected { allowed: expected.allowed - 1, due: None, delivered: Some(now) };
+        if asc == RESET {
+            // A reset takes the place of what was pending.
+            self.expected.values_mut().for_each(|expected| expected.due = None);
+        }
     }
 
     fn missed_attention(&mut self, asked: &Asked, now: u64, shared: &mut Shared) {

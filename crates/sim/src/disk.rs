@@ -65,14 +65,18 @@ impl Disk {
     /// A sync ends: the writes that had ended when it began are durable.
     pub fn sync_end(&mut self, key: u64) {
         let Some(until) = self.syncs.remove(&key) else { return };
-        let (covered, rest): (Vec<Pending>, Vec<Pending>) =
-            self.pending.drain(..).partition(|pending| pending.number < until || pending.number == u64::MAX);
-        for pending in covered {
-            let start = pending.offset as usize;
-            self.durable[start..start + pending.bytes.len()].copy_from_slice(&pending.bytes);
+        for pending in &self.pending {
+            if pending.number < until || pending.number == u64::MAX {
+                let start = pending.offset as usize;
+                self.durable[start..start + pending.bytes.len()].copy_from_slice(&pending.bytes);
+            }
         }
-        // What is younger than the sync lies above what the sync made durable.
-        self.pending = rest;
+        // What is younger than the sync stays; a stable write stays only while something older does, above which it must end up.
+        let mut older = false;
+        self.pending.retain(|pending| {
+            older = if pending.number == u64::MAX { older } else { older || pending.number >= until };
+            if pending.number == u64::MAX { older } else { pending.number >= until }
+        });
     }
 
     /// The power goes: of what was not durable any subset of sectors survives, in order.

@@ -250,6 +250,7 @@ impl Room {
 
     fn power_cut(&mut self) {
         self.machine = None;
+        self.shared.mode_value = None;
         self.world.borrow_mut().power_cut();
         if let Some(rule) = self.shared.rules.first_mut() {
             rule.until = Some(self.world.borrow().now());

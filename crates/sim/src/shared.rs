@@ -66,6 +66,7 @@ pub struct Shared {
     /// Resets that were carried out, since then: who, asked when, answered when.
     pub reset_done: Vec<(usize, u64, u64)>,
     resets: Vec<Reset>,
+    unsure_until: u64,
     /// Mode changes under way: who, asked when, overlapped by another.
     modes: Vec<(usize, u64, bool)>,
     violations: Vec<String>,
@@ -87,6 +88,7 @@ impl Shared {
             announced: Vec::new(),
             reset_done: Vec::new(),
             resets: Vec::new(),
+            unsure_until: 0,
             modes: Vec::new(),
             violations: Vec::new(),
             next_value: 1,
@@ -127,10 +129,20 @@ impl Shared {
         self.announced.push((who, MODE_CHANGED));
     }
 
-    /// It was answered. True: no other was under way at the same time, so its outcome is what holds.
+    /// It was answered. True: no other and no reset was under way at the same time, so its outcome is what holds.
     pub fn mode_answered(&mut self, who: usize, asked: u64) -> bool {
         let at = self.modes.iter().position(|mode| (mode.0, mode.1) == (who, asked));
-        at.is_some_and(|at| !self.modes.remove(at).2)
+        let quiet = asked >= self.unsure_until && self.resets.iter().all(|reset| reset.answered.is_some_and(|answered| answered < asked));
+        at.is_some_and(|at| !self.modes.remove(at).2) && quiet
+    }
+
+    /// The connection of `who` broke: what it had asked for may still happen a moment later, or never.
+    pub fn left(&mut self, who: usize, now: u64) {
+        if self.modes.iter().any(|mode| mode.0 == who) {
+            self.modes.retain(|mode| mode.0 != who);
+            self.mode_value = None;
+            self.unsure_until = now + 1_000_000_000;
+        }
     }
 
     /// A reset is asked for.
@@ -153,11 +165,12 @@ impl Shared {
         self.resets.iter().any(|reset| reset.who != who && reset.answered.is_none_or(|answered| answered >= asked))
     }
 
-    /// Resets and mode changes of others that are asked for and not answered.
-    pub fn under_way(&self, who: usize) -> (u32, u32) {
+    /// Resets and mode changes of others that are asked for and not answered, or may still happen.
+    pub fn under_way(&self, who: usize, now: u64) -> (u32, u32) {
         let resets = self.resets.iter().filter(|reset| reset.who != who && reset.answered.is_none()).count();
         let modes = self.modes.iter().filter(|mode| mode.0 != who).count();
-        (resets as u32, modes as u32)
+        let unsure = if now < self.unsure_until { 4 } else { 0 };
+        (resets as u32, modes as u32 + unsure)
     }
 
     /// An aborted write: it happened before now, or never.
