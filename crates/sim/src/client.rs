@@ -93,6 +93,7 @@ pub struct Client {
     expected: BTreeMap<u16, Expected>,
     hazards: Hazards,
     failed_login: u32,
+    called_at: u64,
     logged_in_at: u64,
     finished: bool,
     call_again: Option<u64>,
@@ -136,6 +137,7 @@ impl Client {
             expected: BTreeMap::new(),
             hazards,
             failed_login: 0,
+            called_at: 0,
             logged_in_at: 0,
             finished: false,
             call_again: None,
@@ -163,7 +165,8 @@ impl Client {
     }
 
     /// The connection stands.
-    pub fn connected(&mut self, wishes: &mut Wishes) {
+    pub fn connected(&mut self, now: u64, wishes: &mut Wishes) {
+        self.called_at = now;
         self.connection = Some(Connection::new(self.settings.clone()));
         self.collect(wishes);
     }
@@ -254,7 +257,7 @@ impl Client {
                 self.failed_login = 0;
                 self.logged_in_at = now;
                 self.expected.clear();
-                let (resets, modes) = shared.under_way(self.id, now);
+                let (resets, modes) = shared.under_way(self.id, self.called_at);
                 self.expected.insert(RESET, Expected { allowed: 1 + resets, due: Some(now), delivered: None });
                 self.expected.insert(MODE_CHANGED, Expected { allowed: modes, due: None, delivered: None });
             }
@@ -328,7 +331,7 @@ impl Client {
             return shared.violation(format!("client {}: iSCSI response {:#x}", self.id, completion.response));
         }
         let sense = key_of(&completion.sense);
-        let alone = matches!(asked.intent, Intent::ModeSelect { .. }) && shared.mode_answered(self.id, asked.at);
+        let alone = matches!(asked.intent, Intent::ModeSelect { .. }) && shared.mode_answered(self.id, asked.at, now);
         if let Intent::ModeSelect { value } = asked.intent
             && completion.status == 0
         {

@@ -177,7 +177,7 @@ impl Room {
             let mut wishes = Wishes::default();
             let client = &mut self.clients[id];
             match what {
-                ToClient::Connected => client.connected(&mut wishes),
+                ToClient::Connected => client.connected(now, &mut wishes),
                 ToClient::Bytes(bytes) => client.bytes(&bytes, now, &mut self.shared, &mut wishes),
                 ToClient::Closed => client.closed(now, &mut self.shared, &mut wishes),
                 ToClient::Wake => {

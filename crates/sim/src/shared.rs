@@ -35,9 +35,9 @@ pub struct Rule {
     pub until: Option<u64>,
 }
 
-/// A LOGICAL UNIT RESET.
+/// A LOGICAL UNIT RESET or a mode change.
 #[derive(Clone, Copy, Debug)]
-struct Reset {
+struct Ask {
     who: usize,
     asked: u64,
     answered: Option<u64>,
@@ -65,7 +65,8 @@ pub struct Shared {
     pub announced: Vec<(usize, u16)>,
     /// Resets that were carried out, since then: who, asked when, answered when.
     pub reset_done: Vec<(usize, u64, u64)>,
-    resets: Vec<Reset>,
+    resets: Vec<Ask>,
+    mode_log: Vec<Ask>,
     unsure_until: u64,
     /// Mode changes under way: who, asked when, overlapped by another.
     modes: Vec<(usize, u64, bool)>,
@@ -88,6 +89,7 @@ impl Shared {
             announced: Vec::new(),
             reset_done: Vec::new(),
             resets: Vec::new(),
+            mode_log: Vec::new(),
             unsure_until: 0,
             modes: Vec::new(),
             violations: Vec::new(),
@@ -126,11 +128,15 @@ impl Shared {
         let overlapped = !self.modes.is_empty();
         self.modes.iter_mut().for_each(|mode| mode.2 = true);
         self.modes.push((who, now, overlapped));
+        self.mode_log.push(Ask { who, asked: now, answered: None });
         self.announced.push((who, MODE_CHANGED));
     }
 
     /// It was answered. True: no other and no reset was under way at the same time, so its outcome is what holds.
-    pub fn mode_answered(&mut self, who: usize, asked: u64) -> bool {
+    pub fn mode_answered(&mut self, who: usize, asked: u64, now: u64) -> bool {
+        for ask in self.mode_log.iter_mut().filter(|ask| (ask.who, ask.asked) == (who, asked)) {
+            ask.answered = Some(now);
+        }
         let at = self.modes.iter().position(|mode| (mode.0, mode.1) == (who, asked));
         let quiet = asked >= self.unsure_until && self.resets.iter().all(|reset| reset.answered.is_some_and(|answered| answered < asked));
         at.is_some_and(|at| !self.modes.remove(at).2) && quiet
@@ -147,7 +153,7 @@ impl Shared {
 
     /// A reset is asked for.
     pub fn reset_asked(&mut self, who: usize, now: u64) {
-        self.resets.push(Reset { who, asked: now, answered: None });
+        self.resets.push(Ask { who, asked: now, answered: None });
         self.mode_value = None;
         self.announced.push((who, RESET));
     }
@@ -165,12 +171,10 @@ impl Shared {
         self.resets.iter().any(|reset| reset.who != who && reset.answered.is_none_or(|answered| answered >= asked))
     }
 
-    /// Resets and mode changes of others that are asked for and not answered, or may still happen.
-    pub fn under_way(&self, who: usize, now: u64) -> (u32, u32) {
-        let resets = self.resets.iter().filter(|reset| reset.who != who && reset.answered.is_none()).count();
-        let modes = self.modes.iter().filter(|mode| mode.0 != who).count();
-        let unsure = if now < self.unsure_until { 4 } else { 0 };
-        (resets as u32, modes as u32 + unsure)
+    /// Resets and mode changes of others that may have happened since `since`.
+    pub fn under_way(&self, who: usize, since: u64) -> (u32, u32) {
+        let may = |asks: &[Ask]| asks.iter().filter(|ask| ask.who != who && ask.answered.is_none_or(|answered| answered >= since)).count();
+        (may(&self.resets) as u32, may(&self.mode_log) as u32)
     }
 
     /// An aborted write: it happened before now, or never.
