@@ -314,6 +314,12 @@ impl Negotiation {
         self.offered != 0
     }
 
+    /// Offers of ours that have no answer are taken back: their keys keep their defaults, and a late answer counts as a repeated key.
+    pub fn withdraw_offers(&mut self) {
+        self.settled |= self.offered;
+        self.offered = 0;
+    }
+
     /// The declaration of what this side receives.
     pub fn declaration(&self) -> (&'static str, String) {
         ("MaxRecvDataSegmentLength", self.wish[Key::MAX_RECV_DATA_SEGMENT_LENGTH.index()].to_string())

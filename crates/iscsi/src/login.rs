@@ -394,6 +394,10 @@ impl Login {
             return Err(LoginStatus::AUTHENTICATION_FAILURE.into());
         }
         if self.stage == OPERATIONAL_STAGE {
+            // Simple initiators do not answer what they did not bring up, and ask for the transition again and again. The defaults hold then.
+            if self.negotiation.has_open_offers() {
+                self.negotiation.withdraw_offers();
+            }
             for (name, value) in self.negotiation.open_offers() {
                 text::push(answer, name, &value);
             }

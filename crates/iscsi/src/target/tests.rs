@@ -508,6 +508,17 @@ mod login {
         assert_eq!((negotiated.immediate_data, negotiated.max_burst_length), (false, 4096));
     }
 
+    #[test]
+    fn an_initiator_that_ignores_offers_gets_the_defaults() {
+        let mut peer = Peer::new(TargetParameters { immediate_data: false, header_digest: false, data_digest: false, ..parameters() });
+        let answer = peer.login((1, 3), &[NAMES[0], NAMES[1], "InitialR2T=Yes", "MaxOutstandingR2T=1", "FirstBurstLength=512"]);
+        assert!(!answer.login().transit);
+        peer.send(&peer.login_request((1, 3), true).encode(), &[]);
+        peer.accept();
+        let negotiated = peer.connection.negotiated();
+        assert_eq!((negotiated.immediate_data, negotiated.max_burst_length), (true, 262_144));
+    }
+
     /// First request with these stages and keys: status, and the connection closes.
     fn refused(stages: (u8, u8), keys: &[&str], status: u16) {
         let mut peer = Peer::new(parameters());
