@@ -285,6 +285,51 @@ fn digests_and_small_segments_and_r2t_only() {
 }
 
 #[test]
+fn unsolicited_data_go_straight_into_place() {
+    for immediate_data in [false, true] {
+        let house = House::plain();
+        let mut offers = Settings::new(INITIATOR, Some(TARGET));
+        (offers.initial_r2t, offers.immediate_data) = (false, immediate_data);
+        let mut host = Host::new(house.portal, offers);
+        host.run(Command::new(1, &[0; 6]));
+        for round in 0..50 {
+            for len in [16_384, 65_536, 131_072, 1 << 20] {
+                let data = pattern(len, round);
+                assert_eq!(host.run(write(u64::from(round), data.clone())).status, 0, "round {round}, {len} bytes");
+                assert!(host.run(read(u64::from(round), len as u32)).data_in == data, "round {round}, {len} bytes");
+            }
+        }
+        drop(host);
+        let counters = house.end();
+        assert!(counters.staged_bytes < 50 * (1 << 20), "most were received in place, only {} bytes staged", counters.staged_bytes);
+    }
+}
+
+#[test]
+fn a_fetch_waits_for_a_payload_that_is_being_received() {
+    let house = House::plain();
+    let mut offers = Settings::new(INITIATOR, Some(TARGET));
+    (offers.initial_r2t, offers.immediate_data) = (false, false);
+    let mut host = Host::new(house.portal, offers);
+    host.run(Command::new(1, &[0; 6]));
+    // Unsolicited data alone, and with an R2T for the rest; they pause in the middle of the data segment.
+    for len in [65_536, 524_288] {
+        let data = pattern(len, 3);
+        let tag = host.core.submit(write(0, data.clone()));
+        let mut bytes = Vec::new();
+        while let Some(output) = host.core.poll_output() {
+            bytes.extend(output);
+        }
+        host.stream.write_all(&bytes[..20_000]).expect("the target reads");
+        std::thread::sleep(Duration::from_millis(50));
+        host.stream.write_all(&bytes[20_000..]).expect("the target reads");
+        assert_eq!(host.done(tag).status, 0);
+        assert!(host.run(read(0, len as u32)).data_in == data);
+    }
+    house.end();
+}
+
+#[test]
 fn a_lie_about_the_length_costs_nothing() {
     let house = House::plain();
     let mut host = house.host();
@@ -606,5 +651,36 @@ fn noise_is_answered_by_closing() {
     }
     assert_eq!(host.run(Command::new(1, &[0; 6])).status, 0, "others are not disturbed");
     drop(host);
+    house.end();
+}
+
+#[test]
+fn a_session_number_names_its_session() {
+    let house = House::plain();
+    let mut first = house.host();
+    let refused = |tsih: u16, cid: u16| {
+        let mut offers = Settings::new(INITIATOR, Some(TARGET));
+        (offers.tsih, offers.cid) = (tsih, cid);
+        let mut host = Host::connect(house.portal, offers);
+        let status = host.wait(|event| match event {
+            Event::LoginFailed { status, .. } => Some(*status),
+            _ => None,
+        });
+        host.until_closed();
+        status
+    };
+    assert_eq!(refused(77, 0), 0x020a, "no such session");
+    assert_eq!(refused(1, 5), 0x0206, "a second connection");
+    assert_eq!(first.run(Command::new(1, &[0; 6])).status, 0, "the session lives on");
+    let mut offers = Settings::new(INITIATOR, Some(TARGET));
+    offers.tsih = 1;
+    let mut again = Host::connect(house.portal, offers);
+    let tsih = again.wait(|event| match event {
+        Event::LoggedIn { tsih } => Some(*tsih),
+        _ => None,
+    });
+    assert_eq!(tsih, 1, "connection reinstatement keeps the number");
+    first.until_closed();
+    assert_eq!(again.run(Command::new(1, &[0; 6])).status, 0);
     house.end();
 }

@@ -47,6 +47,7 @@ impl<D: Driver> Server<D> {
         match link.direct.take() {
             Some(len) => {
                 link.take_payload_back(buffer, len, count);
+                self.resume_fetch(slot);
                 // A segment without padding and digest ends the PDU without a further byte.
                 if !self.consume(slot, &[]) {
                     return;
@@ -66,7 +67,6 @@ impl<D: Driver> Server<D> {
             let reason = if result.is_ok() { "closed by the peer" } else { "connection lost" };
             return self.close(slot, false, reason);
         }
-        self.resume_fetch(slot);
         self.touch(slot);
         self.arm_timer(slot);
         self.arm_receive(slot);
