@@ -79,6 +79,11 @@ pub enum Request {
         tid: i32,
         lun: u64,
     },
+    /// The administrator's reset: commands end aborted, sessions hear of it, a remembered flush failure is forgotten.
+    UnitReset {
+        tid: i32,
+        lun: u64,
+    },
     PortalNew(PortalRequest),
     PortalDelete(PortalRequest),
     PortalShow,

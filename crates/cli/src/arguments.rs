@@ -31,6 +31,8 @@ pub enum Command {
     Stat(Stat),
     /// Show the daemon: portals, targets, sessions, seed
     Status(Stat),
+    /// Reset a disk: its commands end aborted, its sessions hear of it, a failed flush is forgotten
+    Reset(Reset),
     /// Decode a CDB, sense data, an additional sense code or an iSCSI PDU to words
     Explain(Explain),
     /// A disk, a fault and its cure, shown in a few seconds without any other software
@@ -244,6 +246,20 @@ pub struct Stat {
     /// Which daemon, and how to print.
     #[command(flatten)]
     pub connect: Connect,
+}
+
+/// `scuzzy reset`.
+#[derive(Args, Debug)]
+pub struct Reset {
+    /// Which daemon, and how to print.
+    #[command(flatten)]
+    pub connect: Connect,
+    /// Target number
+    #[arg(long, short, default_value_t = 1)]
+    pub tid: i32,
+    /// Unit number
+    #[arg(default_value_t = 1)]
+    pub lun: u64,
 }
 
 /// `scuzzy explain`.

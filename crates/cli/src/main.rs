@@ -21,6 +21,7 @@ fn main() -> ExitCode {
         Command::Trace(options) => command::trace::run(&options),
         Command::Stat(options) => command::stat::run(&options),
         Command::Status(options) => command::stat::status(&options),
+        Command::Reset(options) => command::stat::reset(&options),
         Command::Explain(options) => command::explain::run(&options),
         Command::Demo(options) => command::demo::run(&options),
         Command::Completions { shell } => command::manual::completions(shell),

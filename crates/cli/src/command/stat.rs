@@ -1,4 +1,4 @@
-//! `scuzzy stat` and `scuzzy status`.
+//! `scuzzy stat`, `scuzzy status` and `scuzzy reset`.
 
 use std::process::ExitCode;
 
@@ -7,7 +7,7 @@ use admin::request::Request;
 use anyhow::{Result, bail};
 use daemon::size;
 
-use crate::arguments::Stat;
+use crate::arguments::{Reset, Stat};
 use crate::client;
 use crate::table::Table;
 
@@ -49,5 +49,15 @@ pub fn status(options: &Stat) -> Result<ExitCode> {
     println!("{} session(s), {} fault rule(s){}", view.sessions, view.rules, if view.faults { "" } else { ", faults refused" });
     view.portals.iter().for_each(|portal| println!("portal {}", portal.address));
     view.targets.iter().for_each(|target| println!("target {}: {}", target.tid, target.name));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The administrator's reset of a unit.
+pub fn reset(options: &Reset) -> Result<ExitCode> {
+    client::request(&options.connect, Request::UnitReset { tid: options.tid, lun: options.lun })?;
+    match options.connect.json {
+        true => println!("{{\"reset\":true}}"),
+        false => println!("target {} unit {} is reset", options.tid, options.lun),
+    }
     Ok(ExitCode::SUCCESS)
 }

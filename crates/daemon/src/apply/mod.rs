@@ -175,6 +175,7 @@ fn dispatch(context: &mut Context<'_>, request: &Request) -> Reply {
         Request::UnitDelete { tid, lun } => unit::delete(context, *tid, *lun),
         Request::UnitUpdate { tid, lun, parameters } => parameter::update(context, *tid, *lun, parameters),
         Request::UnitStat { tid, lun } => session::unit_stat(context, *tid, *lun),
+        Request::UnitReset { tid, lun } => unit::reset(context, *tid, *lun),
         Request::PortalNew(request) => portal::new(context, request),
         Request::PortalDelete(request) => portal::delete(context, request),
         Request::PortalShow => Ok(portal::show(context)),

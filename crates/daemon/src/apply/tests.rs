@@ -130,6 +130,16 @@ fn a_medium_is_changed_only_while_the_unit_is_offline() {
 }
 
 #[test]
+fn a_reset_reaches_the_unit() {
+    let (control, stub) = control(false);
+    target(&control, 1, "iqn.2020-01.com.example:a");
+    unit(&control, disk(1, 1));
+    let reset = |tid, lun| number(&ask(&control, Request::UnitReset { tid, lun }));
+    assert_eq!((reset(9, 1), reset(1, 9), reset(1, 1)), (4, 5, 0));
+    assert_eq!(stub.told.lock().expect("no panic").last().map(String::as_str), Some("attend 1/1"));
+}
+
+#[test]
 fn fault_rules_wait_for_units_and_outlive_them() {
     let (control, _) = control(false);
     let rule = "op=WRITE10,lba=0,len=8,key=3,asc=0x0c02";

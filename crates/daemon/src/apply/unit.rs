@@ -197,6 +197,15 @@ pub fn delete(context: &mut Context<'_>, tid: i32, lun: u64) -> Reply {
     DONE
 }
 
+/// The administrator's reset.
+pub fn reset(context: &mut Context<'_>, tid: i32, lun: u64) -> Reply {
+    let target = context.state.targets.get(&tid).ok_or(Code::NoTarget)?;
+    let unit = target.units.get(&lun).ok_or(Code::NoUnit)?;
+    unit.cell.lock().reset(context.plane.now());
+    context.plane.attend(&unit.cell);
+    DONE
+}
+
 /// Takes a unit out of its target. Its fault rules wait for the next one with its numbers; its commands, if any, end aborted.
 pub fn remove(context: &mut Context<'_>, tid: i32, lun: u64) {
     let Some(unit) = context.state.targets.get_mut(&tid).and_then(|target| target.units.remove(&lun)) else { return };
