@@ -39,7 +39,7 @@ impl Server {
         let ready = folder.path().join("ready.json");
         let mut command = Command::new(binary("scuzzy"));
         command.args(["serve", "--portal", "127.0.0.1:0", "--ready-file"]).arg(&ready);
-        command.arg("--control").arg(folder.path().join("control")).args(words).envs(environment.iter().copied());
+        command.arg("--control").arg(folder.path().join("control.0")).args(words).envs(environment.iter().copied());
         let log = folder.path().join("log");
         let mut process = Background::start(&mut command, &log)?;
         let text = wait_for("the ready file", START, || std::fs::read_to_string(&ready).ok().filter(|text| text.ends_with('\n') || !process.alive()));
@@ -52,6 +52,13 @@ impl Server {
     /// `scuzzy WORDS --control SOCKET`.
     pub fn scuzzy(&self, words: &[&str]) -> Result<String> {
         crate::process::run(Command::new(binary("scuzzy")).args(words).args(["--control", &self.control]), Duration::from_secs(20))
+    }
+
+    /// `tgtadm --lld iscsi WORDS` on the same control socket.
+    pub fn tgtadm(&self, words: &[&str]) -> Result<String> {
+        let socket = self.control.strip_suffix(".0").context("tgtadm adds the number of the control port")?;
+        let mut command = Command::new(binary("tgtadm"));
+        crate::process::run(command.args(["--lld", "iscsi"]).args(words).env("TGT_IPC_SOCKET", socket), Duration::from_secs(20))
     }
 
     /// SIGKILL.
