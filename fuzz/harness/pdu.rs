@@ -405,7 +405,10 @@ impl Peer {
     }
 
     fn data_ready(&mut self, tag: u32) {
-        let live = self.live.get_mut(&tag).expect("data for a task that is not there");
+        let Some(live) = self.live.get_mut(&tag) else {
+            // The abort was in the queue before it.
+            return assert!(self.forgotten.contains(&tag), "data for a task that is not there");
+        };
         let len = live.fetching.take().expect("data that nobody asked for");
         live.fetched = len;
         let arrived = self.arrived.get(&tag).map_or(0, |(_, arrived)| arrived.iter().take_while(|there| **there).count());

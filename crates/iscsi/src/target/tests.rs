@@ -714,6 +714,18 @@ mod text_phase {
     }
 
     #[test]
+    fn a_question_in_the_middle_of_an_answer_is_refused() {
+        let mut peer = Peer::discovery();
+        peer.stub.targets = 500;
+        let request = peer.text_request(true, NO_TAG);
+        peer.send(&request.encode(), &text(&["SendTargets=All"]));
+        let transfer_tag = TextResponse::decode(&peer.one().header).transfer_tag;
+        let request = TextRequest { continues: true, ..peer.text_request(false, transfer_tag) };
+        peer.send(&request.encode(), b"");
+        assert_eq!(peer.one().reject(), RejectReason::PROTOCOL_ERROR);
+    }
+
+    #[test]
     fn long_answers_go_on() {
         let mut peer = Peer::discovery();
         peer.stub.targets = 500;
