@@ -296,7 +296,7 @@ impl<D: Driver> Server<D> {
         let Back::Accepted { socket, peer } = back else {
             if let Err(error) = result
                 && self.listeners.get(listener).is_some_and(|listener| listener.open)
-                && self.throttle.admits(self.work.now)
+                && self.throttle.admits_warning(self.work.now)
             {
                 tracing::warn!(error = %io::Error::from_raw_os_error(error), "a connection could not be accepted");
             }

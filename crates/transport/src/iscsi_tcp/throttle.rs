@@ -11,8 +11,17 @@ pub(super) struct Throttle {
 }
 
 impl Throttle {
-    /// May this line be logged? `now` in nanoseconds.
+    /// May this line of level INFO be logged? `now` in nanoseconds. Lines that nobody would see use up nothing.
     pub fn admits(&mut self, now: u64) -> bool {
+        tracing::enabled!(tracing::Level::INFO) && self.counts(now)
+    }
+
+    /// May this warning be logged?
+    pub fn admits_warning(&mut self, now: u64) -> bool {
+        tracing::enabled!(tracing::Level::WARN) && self.counts(now)
+    }
+
+    fn counts(&mut self, now: u64) -> bool {
         let second = now / 1_000_000_000;
         if second != self.second {
             if self.held > 0 {
@@ -37,8 +46,8 @@ mod tests {
     #[test]
     fn a_second_has_so_many_lines() {
         let mut throttle = Throttle::default();
-        let admitted = (0..1000).filter(|_| throttle.admits(5_000_000_001)).count();
+        let admitted = (0..1000).filter(|_| throttle.counts(5_000_000_001)).count();
         assert_eq!(admitted, LOG_LINES as usize);
-        assert!(throttle.admits(6_000_000_000));
+        assert!(throttle.counts(6_000_000_000));
     }
 }
