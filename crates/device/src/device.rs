@@ -137,8 +137,8 @@ impl Device {
         Err(cdb::bad_field(u16::try_from(at).unwrap_or(u16::MAX), Some(bit)))
     }
 
-    /// Blocks the command reads or writes, for faults and range locks. `None` when its CDB addresses none (UNMAP has them in its data: see
-    /// [`lock_range`](Device::lock_range)). A zero count that means "to the end" is resolved.
+    /// Blocks the command reads or writes, for faults and the range check. `None` when its CDB addresses none (UNMAP has them in its data). A zero count
+    /// that means "to the end" is resolved.
     pub fn range(&self, row: &CommandRow, cdb: &[u8]) -> Option<BlockRange> {
         let mut range = row.range(cdb)?;
         let to_the_end = matches!(
@@ -154,14 +154,6 @@ impl Device {
             range.count = BlockCount(self.blocks().saturating_sub(range.start.0));
         }
         Some(range)
-    }
-
-    /// What a command must be kept apart from others on: [`range`](Device::range), and the whole medium for UNMAP.
-    pub fn lock_range(&self, row: &CommandRow, cdb: &[u8]) -> Option<BlockRange> {
-        if row.operation == Operation::Unmap {
-            return Some(BlockRange { start: Lba(0), count: BlockCount(self.blocks()) });
-        }
-        self.range(row, cdb)
     }
 
     /// Range check and first step. Call after [`check`](Device::check).
@@ -552,18 +544,13 @@ mod tests {
     #[test]
     fn ranges() {
         let device = Device::disk(UnitSettings { thin: true, ..settings() }, Some(medium(4096)));
-        let of = |cdb: &[u8]| {
-            let row = device.lookup(cdb).unwrap();
-            let pair = |range: BlockRange| (range.start.0, range.count.0);
-            (device.range(row, cdb).map(pair), device.lock_range(row, cdb).map(pair))
-        };
-        let both = |range| (Some(range), Some(range));
-        assert_eq!(of(&[0x28, 0, 0, 0, 0, 3, 0, 0, 2, 0]), both((3, 2)));
-        assert_eq!(of(&[0x28, 0, 0, 0, 0, 3, 0, 0, 0, 0]), both((3, 0)));
-        assert_eq!(of(&[0x35, 0, 0, 0, 0, 3, 0, 0, 0, 0]), both((3, 5)));
-        assert_eq!(of(&[0x41, 0, 0, 0, 0, 9, 0, 0, 0, 0]), both((9, 0)));
-        assert_eq!(of(&[0x42, 0, 0, 0, 0, 0, 0, 0, 0, 0]), (None, Some((0, 8))));
-        assert_eq!(of(&READY), (None, None));
+        let of = |cdb: &[u8]| device.range(device.lookup(cdb).unwrap(), cdb).map(|range| (range.start.0, range.count.0));
+        assert_eq!(of(&[0x28, 0, 0, 0, 0, 3, 0, 0, 2, 0]), Some((3, 2)));
+        assert_eq!(of(&[0x28, 0, 0, 0, 0, 3, 0, 0, 0, 0]), Some((3, 0)));
+        assert_eq!(of(&[0x35, 0, 0, 0, 0, 3, 0, 0, 0, 0]), Some((3, 5)));
+        assert_eq!(of(&[0x41, 0, 0, 0, 0, 9, 0, 0, 0, 0]), Some((9, 0)));
+        assert_eq!(of(&[0x42, 0, 0, 0, 0, 0, 0, 0, 0, 0]), None);
+        assert_eq!(of(&READY), None);
     }
 
     #[test]
