@@ -14,7 +14,7 @@ const LUN: u64 = 1;
 /// Commands of one client under way at once.
 const DEPTH: u64 = 12;
 /// After so long a command that another initiator's reset may have ended counts as ended, in nanoseconds.
-const FORGIVEN_AFTER: u64 = 8_000_000_000;
+const FORGIVEN_AFTER: u64 = 60_000_000_000;
 /// ABORT TASK, LOGICAL UNIT RESET (RFC 7143 11.5.1).
 const ABORT_TASK: u8 = 1;
 const LOGICAL_UNIT_RESET: u8 = 5;

@@ -49,7 +49,6 @@ impl History {
                 write.good = true;
                 write.stable = stable.then_some(now);
             }
-            self.prune(block as usize);
         }
     }
 
@@ -106,20 +105,6 @@ impl History {
         }
         *writes = vec![settled(value)];
         Ok(())
-    }
-
-    /// Forgets what can no longer be read: acknowledged writes that a stable, acknowledged write followed.
-    fn prune(&mut self, block: usize) {
-        let writes = &mut self.blocks[block];
-        if writes.len() < 24 {
-            return;
-        }
-        let all = writes.clone();
-        let horizon = all.iter().filter(|write| write.end.is_none()).map(|write| write.start).min().unwrap_or(u64::MAX);
-        writes.retain(|write| {
-            write.end.is_none()
-                || !all.iter().any(|other| other.stable.is_some() && other.end.is_some_and(|end| end < horizon) && overwrites(other, write))
-        });
     }
 }
 
