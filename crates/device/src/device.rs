@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use scsi::command::{self, CommandRow, Operation, Refusal};
 use scsi::planted::{Bug, is_planted};
-use scsi::{Asc, BlockCount, BlockRange, BlockSize, DeviceType, Lba, Outcome, Sense, SenseFormat, SenseKey};
+use scsi::{Asc, BlockCount, BlockRange, BlockSize, DeviceType, Outcome, Sense, SenseFormat, SenseKey};
 
 use crate::cdb::{self, fail};
 use crate::operation::{Notice, Request, Step, StoreFault, StoreResult};
