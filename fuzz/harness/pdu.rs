@@ -4,13 +4,13 @@
 //! went well: so mutations reach the parts behind CmdSN and login. Whatever comes, every answer must keep the rules of RFC 7143 that are checked here, and the way in
 //! which the stream is cut into pieces must make no difference.
 
+#[path = "pdu_records.rs"]
+mod records;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
-use iscsi::pdu::{
-    AdditionalHeaders, DataIn, DataOut, HeaderFrame, LoginRequest, LogoutRequest, NO_TAG, NopIn, NopOut, Opcode, ReadyToTransfer, ScsiCommand,
-    ScsiResponse, SnackRequest, TaskManagementRequest, TextRequest, u32_at,
-};
+use iscsi::pdu::{DataIn, HeaderFrame, NO_TAG, NopIn, Opcode, ReadyToTransfer, ScsiCommand, ScsiResponse, u32_at};
 use iscsi::target::Connection;
 use iscsi::{
     Authentication, Directory, Event, FunctionCode, Landing, Piece, Receiver, Reply, ReplyData, Settings, TargetLookup, TargetOffer,
@@ -25,15 +25,13 @@ const MAX_TASK_BYTES: u32 = 65_536;
 const LOGIN_SEGMENT: u32 = 8192;
 /// Immediate commands and functions a connection takes beside its window.
 const BESIDE_WINDOW: usize = 32;
-/// Records that are looked at: enough for several windows.
-const MAX_RECORDS: usize = 128;
 const INLINE_LIMIT: u32 = 65_536;
 
 /// Feeds the stream whole, then in pieces.
 pub fn run(bytes: &[u8]) {
     let Some((head, rest)) = bytes.split_first_chunk::<2>() else { return };
     let setup = Setup::new(*head);
-    let stream = if setup.records { records(rest, &setup) } else { rest.to_vec() };
+    let stream = if setup.records { records::stream(rest, &setup) } else { rest.to_vec() };
     let mut whole = Peer::new(&setup);
     whole.feed(&stream);
     whole.end();
@@ -565,129 +563,5 @@ impl Directory for Stub {
         let all = (0..self.targets).map(|at| if at == 0 { TARGET.to_owned() } else { format!("iqn.2026-01.test:other{at}") });
         let wanted = all.filter(|record| name.is_none_or(|name| name == record));
         wanted.map(|name| TargetRecord { name, addresses: vec![format!("{local},1")] }).collect()
-    }
-}
-
-/// PDUs from records of eight bytes: kind and flags, tag, distance from the next CmdSN, and five bytes for the rest.
-fn records(bytes: &[u8], setup: &Setup) -> Vec<u8> {
-    let mut stream = Vec::new();
-    let mut cmd_sn = 100u32;
-    let login = LoginRequest {
-        immediate: true,
-        transit: true,
-        current_stage: 1,
-        next_stage: 3,
-        isid: [0x80, 0, 0, 0, 0, 1],
-        tag: 0,
-        cmd_sn,
-        ..LoginRequest::default()
-    };
-    let digest = |on: bool| if on { "CRC32C" } else { "None" };
-    let keys = format!(
-        "InitiatorName=iqn.me\0TargetName={TARGET}\0HeaderDigest={}\0DataDigest={}\0MaxRecvDataSegmentLength=512\0InitialR2T=No\0ImmediateData=Yes\0\
-         MaxBurstLength=65536\0FirstBurstLength=65536\0MaxOutstandingR2T=8\0DataPDUInOrder=No\0DataSequenceInOrder=No\0DefaultTime2Wait=2\0\
-         DefaultTime2Retain=20\0ErrorRecoveryLevel=0\0MaxConnections=1\0",
-        digest(setup.parameters.header_digest),
-        digest(setup.parameters.data_digest)
-    );
-    push(&mut stream, &login.encode(), keys.as_bytes(), (false, false));
-    let digests = (setup.parameters.header_digest, setup.parameters.data_digest);
-    for record in bytes.chunks_exact(8).take(MAX_RECORDS) {
-        let (header, data, counts) = pdu_of(record.first_chunk().unwrap_or(&[0; 8]), cmd_sn);
-        cmd_sn = cmd_sn.wrapping_add(u32::from(counts));
-        push(&mut stream, &header, &data, digests);
-    }
-    stream
-}
-
-fn pdu_of(&[kind, tag, shift, a, b, c, d, e]: &[u8; 8], next: u32) -> (Vec<u8>, Vec<u8>, bool) {
-    let (immediate, is_final, tag) = (kind & 0x40 != 0, kind & 0x80 == 0, u32::from(tag));
-    let cmd_sn = next.wrapping_add_signed(i32::from(shift.cast_signed()));
-    let counts = !immediate && shift == 0;
-    let wide = |high: u8, low: u8| u32::from(u16::from_be_bytes([high, low]));
-    let command = |operation: u8, read: bool, write: bool| {
-        let cdb = [operation, e, 0, 0, 0, 0, 0, a, b, 0, 0, 0, 0, 0, 0, 0];
-        ScsiCommand {
-            immediate,
-            is_final,
-            read,
-            write,
-            attribute: kind >> 4 & 3,
-            tag,
-            expected_length: wide(c, d),
-            cmd_sn,
-            cdb,
-            ..ScsiCommand::default()
-        }
-    };
-    let filler = |count: u32| vec![0xa5; count as usize];
-    let transfer_tag = if a == 0xff { NO_TAG } else { u32::from(a) };
-    match kind & 15 {
-        0 => (command(0x28, true, false).encode().to_vec(), Vec::new(), counts),
-        1 | 2 => (command(0x2a, false, true).encode().to_vec(), filler(u32::from(e) * 16), counts),
-        3 | 4 => {
-            let pdu = DataOut { is_final, tag, transfer_tag, data_sn: u32::from(shift), buffer_offset: u32::from(b) * 256, ..DataOut::default() };
-            (pdu.encode().to_vec(), filler(wide(c, d) % 9000), false)
-        }
-        5 => {
-            let ping = if a & 1 != 0 { NO_TAG } else { tag };
-            let pdu = NopOut { immediate, tag: ping, transfer_tag: if b == 0 { NO_TAG } else { u32::from(b) }, cmd_sn, ..NopOut::default() };
-            (pdu.encode().to_vec(), filler(wide(c, d) % 9000), counts)
-        }
-        6 => {
-            let (function, referenced_tag, ref_cmd_sn) = (a & 0x7f, u32::from(b), next.wrapping_add_signed(i32::from(c.cast_signed())));
-            let pdu = TaskManagementRequest { immediate, function, tag, referenced_tag, cmd_sn, ref_cmd_sn, ..TaskManagementRequest::default() };
-            (pdu.encode().to_vec(), Vec::new(), counts)
-        }
-        7 => {
-            const TEXTS: [&str; 6] = [
-                "SendTargets=All\0",
-                "SendTargets=\0",
-                "SendTargets=iqn.2026-01.test:disk\0",
-                "MaxRecvDataSegmentLength=1024\0",
-                "X-a=b\0Send",
-                "Targets=\0",
-            ];
-            let pdu = TextRequest { immediate, is_final, continues: b & 1 != 0, tag, transfer_tag, cmd_sn, ..TextRequest::default() };
-            let text = TEXTS.get(usize::from(c)).copied().unwrap_or_default();
-            (pdu.encode().to_vec(), text.as_bytes().to_vec(), counts)
-        }
-        8 => {
-            (LogoutRequest { immediate, reason: a, tag, cid: u16::from(b), cmd_sn, ..LogoutRequest::default() }.encode().to_vec(), Vec::new(), counts)
-        }
-        9 => (SnackRequest { kind: a, tag, transfer_tag, ..SnackRequest::default() }.encode().to_vec(), Vec::new(), false),
-        10 => {
-            let headers = AdditionalHeaders { read_length: Some(wide(a, b)), ..AdditionalHeaders::default() };
-            let mut header = command(0x28, true, true).encode().to_vec();
-            header.extend_from_slice(&headers.encode());
-            (header, Vec::new(), counts)
-        }
-        11 => (command(0x12, true, false).encode().to_vec(), Vec::new(), counts),
-        12 => (command(0x35, false, false).encode().to_vec(), Vec::new(), counts),
-        13 => (command(a, b & 1 != 0, b & 2 != 0).encode().to_vec(), Vec::new(), counts),
-        _ => {
-            // Any header at all.
-            let mut header = [0; 48];
-            header[..8].copy_from_slice(&[kind, a, b, c, 0, 0, 0, 0]);
-            header[19] = d;
-            header[24..28].copy_from_slice(&cmd_sn.to_be_bytes());
-            (header.to_vec(), filler(u32::from(e)), false)
-        }
-    }
-}
-
-/// A PDU on the wire, with digests that are zero.
-fn push(stream: &mut Vec<u8>, header: &[u8], data: &[u8], (header_digest, data_digest): (bool, bool)) {
-    let start = stream.len();
-    stream.extend_from_slice(header);
-    stream[start + 4] = u8::try_from((header.len() - 48) / 4).unwrap_or(0);
-    stream[start + 5..start + 8].copy_from_slice(&u32::try_from(data.len()).unwrap_or(0).to_be_bytes()[1..]);
-    if header_digest {
-        stream.extend_from_slice(&[0; 4]);
-    }
-    stream.extend_from_slice(data);
-    stream.resize(stream.len() + data.len().next_multiple_of(4) - data.len(), 0);
-    if data_digest && !data.is_empty() {
-        stream.extend_from_slice(&[0; 4]);
     }
 }

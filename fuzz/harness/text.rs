@@ -106,6 +106,9 @@ struct Challenge {
     bytes: Vec<u8>,
 }
 
+/// Header and data segment.
+type Sent = ([u8; 48], Vec<u8>);
+
 struct Talk {
     connection: Connection,
     directory: Stub,
@@ -193,12 +196,12 @@ impl Talk {
     }
 
     /// Header and text of all PDUs that leave; events on the way.
-    fn sent(&mut self) -> (Vec<Event>, Vec<([u8; 48], Vec<u8>)>) {
+    fn sent(&mut self) -> (Vec<Event>, Vec<Sent>) {
         let events: Vec<Event> = core::iter::from_fn(|| self.connection.poll_event()).collect();
         for event in &events {
             if let Event::LoginReady(summary) = event {
                 assert!(self.proved || !self.directory.must_prove(summary.target.is_none()), "in without a proof: {summary:?}");
-                assert_eq!(summary.target.as_ref().is_some_and(|(_, name)| name != TARGET), false);
+                assert!(summary.target.as_ref().is_none_or(|(_, name)| name == TARGET));
                 self.connection.accept_login(7, 0);
                 assert!(self.connection.is_full_feature());
                 legal(&self.connection.negotiated(), &self.directory.parameters);
@@ -274,7 +277,7 @@ impl Talk {
         assert_eq!(Opcode::of(header), Opcode::TEXT_RESPONSE);
         let response = TextResponse::decode(header);
         assert_eq!(response.tag, request.tag);
-        assert!(!(response.is_final && response.continues) && (!response.is_final || request.is_final));
+        assert!(!response.is_final || (!response.continues && request.is_final));
         assert_eq!(response.is_final, response.transfer_tag == NO_TAG);
         assert!(text.len() <= self.connection.negotiated().max_xmit_data_segment_length as usize);
         if request.transfer_tag == NO_TAG {
@@ -296,7 +299,8 @@ struct Stub {
 
 impl Stub {
     fn must_prove(&self, discovery: bool) -> bool {
-        !self.authentication.incoming.is_empty() && !(discovery && self.open_discovery)
+        let open = self.authentication.incoming.is_empty() || (discovery && self.open_discovery);
+        !open
     }
 }
 

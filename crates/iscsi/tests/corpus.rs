@@ -49,6 +49,9 @@ const ALL_KEYS: &str = "HeaderDigest=CRC32C,None|DataDigest=None|InitialR2T=No|I
     MaxRecvDataSegmentLength=0x10000|MaxOutstandingR2T=16|MaxConnections=8|DefaultTime2Wait=0|DefaultTime2Retain=0|DataPDUInOrder=Yes|\
     DataSequenceInOrder=No|ErrorRecoveryLevel=2|OFMarker=No|IFMarkInt=Reject|TaskReporting=RFC3720|iSCSIProtocolLevel=2|X-me=1|";
 
+/// Flags and text of each PDU.
+type Talk = Vec<(u8, String)>;
+
 /// A bar stands for a NUL.
 fn write_text_seeds() {
     let named = |more: &str| format!("{NAMES}{more}");
@@ -58,7 +61,7 @@ fn write_text_seeds() {
     let mutual =
         |challenge: &str| [(0x00, named("AuthMethod=CHAP|CHAP_A=5|")), (0x83, format!("CHAP_N=user|CHAP_R=?|CHAP_I=200|CHAP_C={challenge}|"))];
     let moved = "InitiatorName=iqn.me|TargetName=iqn.moved|".to_owned();
-    let seeds: [(&str, u8, Vec<(u8, String)>); 11] = [
+    let seeds: [(&str, u8, Talk); 11] = [
         ("one-step", 0, vec![(0x87, named(ALL_KEYS)), (0xa0, "SendTargets=|".into())]),
         ("offers", 8, vec![(0x87, named("")), (0x87, "HeaderDigest=None|DataDigest=CRC32C|InitialR2T=No|ImmediateData=No|".into())]),
         ("continued", 0, vec![(0x44, NAMES.into()), (0x44, "MaxBurst".into()), (0x87, "Length=512|".into())]),
