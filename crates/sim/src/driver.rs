@@ -12,13 +12,16 @@ use crate::world::World;
 /// The world, shared by the drivers of a run. One thread.
 pub type SharedWorld = Rc<RefCell<World>>;
 
+/// Counts something of the process, and where to add what it counts while the driver works.
+type Probe = (fn() -> u64, Rc<Cell<u64>>);
+
 /// A driver that never waits: the run's loop decides when time passes.
 pub struct SimDriver {
     world: SharedWorld,
     reactor: usize,
     waker: Waker,
     counters: Counters,
-    probe: Option<(fn() -> u64, Rc<Cell<u64>>)>,
+    probe: Option<Probe>,
     deadline: Rc<RefCell<Option<u64>>>,
 }
 

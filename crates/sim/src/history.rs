@@ -55,7 +55,7 @@ impl History {
     /// It was refused: nothing was written.
     pub fn refused(&mut self, range: std::ops::Range<u64>, number: u64) {
         for block in range {
-            self.blocks[block as usize].retain(|write| !(write.number == number));
+            self.blocks[block as usize].retain(|write| write.number != number);
         }
     }
 

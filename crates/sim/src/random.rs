@@ -12,7 +12,7 @@ pub struct Random {
 impl Random {
     /// The stream number `stream` of `seed`. Streams are independent, so that a new choice in one place does not shift all others.
     pub fn new(seed: u64, stream: u64) -> Random {
-        Random { source: Pcg64::new(u128::from(seed) << 64 | u128::from(stream), 0xa02b_dbf7_bb3c_0a7a_c28f_a16a_64ab_f96 + u128::from(stream)) }
+        Random { source: Pcg64::new(u128::from(seed) << 64 | u128::from(stream), 0x0a02_bdbf_7bb3_c0a7_ac28_fa16_a64a_bf96 + u128::from(stream)) }
     }
 
     /// A number below `bound`; 0 when `bound` is 0.
