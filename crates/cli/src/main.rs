@@ -1,4 +1,7 @@
 //! `scuzzy`: a SCSI target that fails on command.
+#![forbid(unsafe_code)]
+// The doc comments of arguments are help texts: their brackets are no links.
+#![allow(rustdoc::broken_intra_doc_links)]
 
 mod arguments;
 mod banner;
