@@ -33,13 +33,12 @@ pub fn run(words: &[String]) -> Result<bool> {
         if dictionary.exists() {
             options.push(format!("-dict={}", dictionary.display()));
         }
-        // cargo-fuzz needs unstable compiler flags; a stable compiler takes them with this variable.
+        // What is fuzzed has no unsafe code, so there is nothing for a sanitizer to find; without one it runs several times faster, and on a stable compiler.
         let status = Command::new("cargo")
-            .args(["fuzz", "run", target])
+            .args(["fuzz", "run", "--sanitizer", "none", target])
             .args([folder("found"), folder("corpus")])
             .arg("--")
             .args(options)
-            .env("RUSTC_BOOTSTRAP", "1")
             .current_dir(root())
             .status()
             .context("cargo fuzz (install it with `cargo install cargo-fuzz`)")?;
