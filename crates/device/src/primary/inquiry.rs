@@ -1,4 +1,4 @@
-//! INQUIRY (SPC-6 6.7): standard data; the vital product data pages are in [`vpd`](super::vpd).
+//! INQUIRY (SPC-6 6.7): standard data; the vital product data pages are in [`super::vpd`].
 
 use alloc::vec;
 use alloc::vec::Vec;
