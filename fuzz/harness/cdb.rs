@@ -88,6 +88,8 @@ struct Running {
     /// Bytes of the payload that the store filled.
     filled: u32,
     owed: bool,
+    attribute: TaskAttribute,
+    started: bool,
 }
 
 struct Shell {
@@ -205,7 +207,7 @@ impl Shell {
         let tag = TaskTag(self.next_tag);
         self.next_tag += 1;
         let (data_out, data_in) = (data_out.min(MAX_DATA), data_in.min(MAX_DATA));
-        let running = Running { cdb: cdb.clone(), data_out, payload, fetched: 0, filled: 0, owed: false };
+        let running = Running { cdb: cdb.clone(), data_out, payload, fetched: 0, filled: 0, owed: false, attribute, started: false };
         self.running.insert((nexus, tag), running);
         let command = Command {
             nexus,
@@ -325,6 +327,7 @@ impl Shell {
                 }
                 Effect::Store { task, op } => {
                     self.check_operation(task, &op);
+                    self.check_alone(task, &op);
                     self.owe(task, Owed::Store(op));
                 }
                 Effect::Respond { task, outcome } => self.respond(task, &outcome),
@@ -351,10 +354,43 @@ impl Shell {
     }
 
     fn begin(&mut self, task: TaskRef) -> &mut Running {
+        self.check_order(task);
         let running = self.running.get_mut(&(task.nexus, task.tag)).expect("work for a task that is not there");
         assert!(!running.owed, "two things at once for one task");
         running.owed = true;
         running
+    }
+
+    /// An ORDERED task starts when all older ones have ended, a SIMPLE one when the older ORDERED ones have; tags tell the age.
+    fn check_order(&mut self, task: TaskRef) {
+        let key = (task.nexus, task.tag);
+        let Some(running) = self.running.get_mut(&key).filter(|running| !running.started) else { return };
+        running.started = true;
+        let attribute = running.attribute;
+        let mut older = self.running.iter().filter(|((_, tag), _)| *tag < task.tag);
+        let blocked = match attribute {
+            TaskAttribute::Ordered => older.next().is_some(),
+            TaskAttribute::HeadOfQueue => false,
+            _ => older.any(|(_, other)| other.attribute == TaskAttribute::Ordered),
+        };
+        assert!(!blocked, "{attribute:?} task {task:?} overtakes");
+    }
+
+    /// Nothing else happens to the blocks of a COMPARE AND WRITE at the same time.
+    fn check_alone(&self, task: TaskRef, op: &StoreOp) {
+        let is_atomic = |task: &TaskRef| self.running.get(&(task.nexus, task.tag)).is_some_and(|running| running.cdb[0] == 0x89);
+        let touches = |op: &StoreOp| !matches!(op, StoreOp::Flush { .. } | StoreOp::Prefetch { .. } | StoreOp::Extents { .. });
+        let (start, len) = place(op);
+        for (other, owed) in &self.owed {
+            if let Owed::Store(theirs) = owed
+                && touches(op)
+                && touches(theirs)
+                && (is_atomic(&task) || is_atomic(other))
+            {
+                let (their_start, their_len) = place(theirs);
+                assert!(start + len <= their_start || their_start + their_len <= start, "{op:?} beside {theirs:?}");
+            }
+        }
     }
 
     fn owe(&mut self, task: TaskRef, owed: Owed) {
