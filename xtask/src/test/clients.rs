@@ -26,6 +26,7 @@ pub fn run(report: &mut Report) {
     report.check("qemu-io writes, reads, flushes, discards, writes zeroes", qemu_io);
     report.check("the original's rule fails writes with 3/0c02, show counts, delete heals", error_rule);
     report.check("a hung command blocks nobody else and delete lets it go on", hang_rule);
+    report.check("the same seed and the same input give the same faults, on one reactor or two", same_seed);
     report.check("CHAP: the right secret gets in, a wrong one and none do not", chap);
     report.check("IPv6 portal", ipv6);
     report.check("four sessions of the load generator, both drivers", load);
@@ -151,6 +152,25 @@ fn hang_rule() -> Result<()> {
         hung.kill().ok();
     }
     ensure!(status?.success(), "the hung read failed");
+    Ok(())
+}
+
+fn same_seed() -> Result<()> {
+    let mut journals = Vec::new();
+    for (reactors, driver) in [("1", "uring"), ("2", "epoll"), ("1", "epoll")] {
+        let server = Server::start(&["--memory", "64M", "--seed", "7", "--reactors", reactors, "--io", driver])?;
+        server.scuzzy(&["fault", "add", "1", "op=WRITE,pct=30,key=3,asc=0x0c02"])?;
+        let steps: Vec<String> = (0..60).map(|number| format!("write {}k 4k", number * 4)).collect();
+        let words = steps.iter().flat_map(|step| ["-c", step.as_str()]);
+        let (_, output) = process::finish(Command::new("qemu-io").args(["-f", "raw"]).args(words).arg(&server.url), LIMIT)?;
+        let failed = output.matches("write failed").count();
+        ensure!((5..40).contains(&failed), "{failed} of 60 writes failed at 30 %\n{output}");
+        // Everything but the time of the decision must be equal.
+        let journal = server.scuzzy(&["fault", "journal"])?;
+        let words = |line: &str| line.split(' ').filter(|word| !word.starts_with("at=")).collect::<Vec<_>>().join(" ");
+        journals.push(journal.lines().map(words).collect::<Vec<_>>().join("\n"));
+    }
+    ensure!(journals.iter().all(|journal| *journal == journals[0]), "the journals differ:\n{}\n--\n{}", journals[0], journals[1]);
     Ok(())
 }
 
