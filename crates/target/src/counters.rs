@@ -32,28 +32,36 @@ pub struct Traffic {
     pub aborted: u64,
 }
 
-/// Commands of one row.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+/// Commands of one operation that ended with one status.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct OperationCounters {
-    /// Which row; `None` in a place that was never counted.
+    /// Which; `None`: an operation code without a row.
     pub operation: Option<Operation>,
-    /// Ended with any status.
+    /// With which status.
+    pub status: Status,
+    /// How many.
     pub ended: u64,
-    /// Of these, with another status than GOOD or CONDITION MET.
-    pub errors: u64,
     /// Bytes moved, both directions.
     pub bytes: u64,
     /// Sum of the times from arrival to end, in nanoseconds.
     pub nanoseconds: u64,
 }
 
-/// The counters of one unit. Bounded: one entry per attached nexus, one per row of the command table, one per status byte.
+/// One I_T nexus.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct NexusCounters {
+    nexus: NexusId,
+    traffic: Traffic,
+    operations: Vec<OperationCounters>,
+}
+
+/// The counters of one unit. Bounded: for each attached nexus, and once for all that left, an entry per row of the command table and status.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Counters {
     total: Traffic,
-    nexuses: Vec<(NexusId, Traffic)>,
-    operations: Vec<OperationCounters>,
-    statuses: Vec<(Status, u64)>,
+    nexuses: Vec<NexusCounters>,
+    /// Of nexuses that left.
+    gone: Vec<OperationCounters>,
 }
 
 /// The end of a command, as it is counted.
@@ -76,34 +84,32 @@ impl Counters {
     }
 
     /// The attached nexuses in order of attachment.
-    pub fn nexuses(&self) -> &[(NexusId, Traffic)] {
-        &self.nexuses
+    pub fn nexuses(&self) -> impl Iterator<Item = (NexusId, &Traffic)> {
+        self.nexuses.iter().map(|counters| (counters.nexus, &counters.traffic))
     }
 
     /// Counters of one attached nexus.
     pub fn nexus(&self, nexus: NexusId) -> Option<&Traffic> {
-        self.place(nexus).ok().map(|at| &self.nexuses[at].1)
+        self.place(nexus).ok().map(|at| &self.nexuses[at].traffic)
     }
 
-    /// Rows that were counted at least once, in order of the command table.
-    pub fn operations(&self) -> impl Iterator<Item = &OperationCounters> {
-        self.operations.iter().filter(|counters| counters.operation.is_some())
-    }
-
-    /// Status bytes with the number of commands that ended with them.
-    pub fn statuses(&self) -> &[(Status, u64)] {
-        &self.statuses
+    /// Operations by nexus and status, in order of attachment and command table; `None`: the nexuses that left, together.
+    pub fn operations(&self) -> impl Iterator<Item = (Option<NexusId>, &OperationCounters)> {
+        let attached = self.nexuses.iter().flat_map(|counters| counters.operations.iter().map(|operation| (Some(counters.nexus), operation)));
+        self.gone.iter().map(|operation| (None, operation)).chain(attached)
     }
 
     pub(crate) fn attach(&mut self, nexus: NexusId) {
         if let Err(at) = self.place(nexus) {
-            self.nexuses.insert(at, (nexus, Traffic::default()));
+            self.nexuses.insert(at, NexusCounters { nexus, traffic: Traffic::default(), operations: Vec::new() });
         }
     }
 
     pub(crate) fn detach(&mut self, nexus: NexusId) {
         if let Ok(at) = self.place(nexus) {
-            self.nexuses.remove(at);
+            for operation in self.nexuses.remove(at).operations {
+                add(&mut self.gone, operation);
+            }
         }
     }
 
@@ -125,41 +131,42 @@ impl Counters {
                 traffic.errors += 1;
             }
         });
-        match self.statuses.iter_mut().find(|(status, _)| *status == ended.status) {
-            Some((_, count)) => *count += 1,
-            None => self.statuses.push((ended.status, 1)),
-        }
-        if let Some(operation) = ended.operation {
-            self.count_operation(operation, good, &ended);
-        }
+        let operations = match self.place(ended.nexus) {
+            Ok(at) => &mut self.nexuses[at].operations,
+            Err(_) => &mut self.gone,
+        };
+        let bytes = u64::from(ended.moved.0) + u64::from(ended.moved.1);
+        let (operation, status, nanoseconds) = (ended.operation, ended.status, ended.nanoseconds);
+        add(operations, OperationCounters { operation, status, ended: 1, bytes, nanoseconds });
     }
 
     pub(crate) fn aborted(&mut self, nexus: NexusId) {
         self.each(nexus, |traffic| traffic.aborted += 1);
     }
 
-    fn count_operation(&mut self, operation: Operation, good: bool, ended: &Ended) {
-        let at = operation as usize;
-        if at >= self.operations.len() {
-            self.operations.resize(at + 1, OperationCounters::default());
-        }
-        let counters = &mut self.operations[at];
-        counters.operation = Some(operation);
-        counters.ended += 1;
-        counters.errors += u64::from(!good);
-        counters.bytes += u64::from(ended.moved.0) + u64::from(ended.moved.1);
-        counters.nanoseconds = counters.nanoseconds.saturating_add(ended.nanoseconds);
-    }
-
     fn each(&mut self, nexus: NexusId, mut count: impl FnMut(&mut Traffic)) {
         count(&mut self.total);
         if let Ok(at) = self.place(nexus) {
-            count(&mut self.nexuses[at].1);
+            count(&mut self.nexuses[at].traffic);
         }
     }
 
     fn place(&self, nexus: NexusId) -> Result<usize, usize> {
-        self.nexuses.binary_search_by_key(&nexus, |(nexus, _)| *nexus)
+        self.nexuses.binary_search_by_key(&nexus, |counters| counters.nexus)
+    }
+}
+
+/// Adds to the entry with the same operation and status, in order.
+fn add(operations: &mut Vec<OperationCounters>, new: OperationCounters) {
+    let key = |counters: &OperationCounters| (counters.operation, counters.status.0);
+    match operations.binary_search_by_key(&key(&new), key) {
+        Ok(at) => {
+            let counters = &mut operations[at];
+            counters.ended += new.ended;
+            counters.bytes += new.bytes;
+            counters.nanoseconds = counters.nanoseconds.saturating_add(new.nanoseconds);
+        }
+        Err(at) => operations.insert(at, new),
     }
 }
 
@@ -199,12 +206,15 @@ mod tests {
         let traffic = counters.nexus(NexusId(7)).unwrap();
         assert_eq!(traffic.write, Flow { submitted_bytes: 8192, submitted_commands: 2, done_bytes: 4096, done_commands: 1 });
         assert_eq!((traffic.read, traffic.errors), (Flow::default(), 1));
-        assert_eq!(counters.statuses(), [(Status::GOOD, 1), (Status::BUSY, 1)]);
-        let operation = counters.operations().next().unwrap();
-        assert_eq!((operation.operation, operation.ended, operation.errors, operation.bytes), (Some(Operation::Write10), 2, 1, 4096));
-        assert_eq!(counters.nexuses()[0].0, NexusId(3));
+        let rows = |counters: &Counters| -> Vec<(Option<NexusId>, Status, u64, u64)> {
+            counters.operations().map(|(nexus, row)| (nexus, row.status, row.ended, row.bytes)).collect()
+        };
+        let seven = Some(NexusId(7));
+        assert_eq!(rows(&counters), [(seven, Status::GOOD, 1, 4096), (seven, Status::BUSY, 1, 0)]);
+        assert_eq!(counters.nexuses().map(|(nexus, _)| nexus).collect::<Vec<_>>(), [NexusId(3), NexusId(7)]);
         counters.detach(NexusId(7));
         assert_eq!(counters.nexus(NexusId(7)), None);
+        assert_eq!(rows(&counters), [(None, Status::GOOD, 1, 4096), (None, Status::BUSY, 1, 0)]);
         assert_eq!(counters.total().errors, 1);
     }
 }

@@ -3,6 +3,7 @@
 use super::{Context, DONE, target};
 use crate::plane::Session;
 use crate::state::UnitState;
+use ::target::NexusId;
 use ::target::flight::{Ending, FlightRecord};
 use admin::code::Code;
 use admin::reply::{Answer, Reply};
@@ -96,26 +97,30 @@ fn row(session: &Session, lun: u64, unit: &UnitState) -> StatRow {
     }
 }
 
-/// Commands by operation, of all sessions together (session number 0), those that ended well apart from the others.
+/// Commands by session, operation and status; session number 0 stands for the sessions that ended.
 pub fn counters(context: &Context<'_>) -> Answer {
+    let sessions = context.plane.sessions();
     let mut rows = Vec::new();
     for target in context.state.targets.values() {
         for (&lun, unit) in &target.units {
             let core = unit.cell.lock();
             let device_type = core.device().device_type();
-            for counted in core.counters().operations() {
-                let operation = counted.operation.map_or("unknown", |operation| name_of(device_type, operation));
-                let mut add = |status: &str, count, bytes| {
-                    if count > 0 {
-                        rows.push(CounterRow { tid: target.tid, lun, sid: 0, operation: operation.into(), status: status.into(), count, bytes });
-                    }
-                };
-                add("GOOD", counted.ended - counted.errors, counted.bytes);
-                add("failed", counted.errors, 0);
-            }
+            rows.extend(core.counters().operations().map(|(nexus, counted)| CounterRow {
+                tid: target.tid,
+                lun,
+                sid: nexus.map_or(0, |nexus| sid_of(&sessions, nexus)),
+                operation: counted.operation.map_or("unknown", |operation| name_of(device_type, operation)).into(),
+                status: counted.status.name().map_or_else(|| format!("{:02x}h", counted.status.0), Into::into),
+                count: counted.ended,
+                bytes: counted.bytes,
+            }));
         }
     }
     Answer::Counters(rows)
+}
+
+fn sid_of(sessions: &[Session], nexus: NexusId) -> u64 {
+    sessions.iter().find(|session| session.nexus == nexus).map_or(0, |session| session.sid)
 }
 
 fn name_of(device_type: DeviceType, operation: Operation) -> &'static str {
@@ -149,7 +154,7 @@ fn traced(record: &FlightRecord, tid: i32, lun: u64, sessions: &[Session], start
         reactor: reactor.into(),
         tid,
         lun,
-        sid: sessions.iter().find(|session| session.nexus == record.nexus).map_or(0, |session| session.sid),
+        sid: sid_of(sessions, record.nexus),
         tag: record.tag.0,
         command: record.name.map_or_else(|| format!("operation code {:02x}h", record.opcode), Into::into),
         opcode: record.opcode,
