@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use admin::setting::{Key, Value};
 use transport::hub::Hub;
 use transport::limits::Limits;
-use transport::model::Model;
+use transport::model::{Model, wide_parameters};
 
 use crate::apply::{self, Control};
 use crate::control::ControlServer;
@@ -164,6 +165,10 @@ fn make_target(state: &mut State, tid: i32, settings: &TargetSettings, portals: 
         state.accounts.push(account.clone());
     }
     if let Some(target) = state.targets.get_mut(&tid) {
+        let wide = wide_parameters();
+        target.parameters.set(Key::MaxRecvDataSegmentLength, Value::Number(wide.max_recv_data_segment_length));
+        target.parameters.set(Key::FirstBurstLength, Value::Number(wide.first_burst_length));
+        target.parameters.set(Key::MaxBurstLength, Value::Number(wide.max_burst_length));
         target.access.addresses.clone_from(&settings.allow);
         target.incoming.extend(settings.account.iter().map(|account| account.user.clone()));
     }

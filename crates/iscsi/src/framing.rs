@@ -128,6 +128,21 @@ impl Receiver {
         if self.state == State::Data { usize::try_from(self.length - self.offset).unwrap_or(usize::MAX) } else { 0 }
     }
 
+    /// Bytes up to the end of the next header and its digest: what is left of this PDU and, between its end and the next data segment, nothing of the
+    /// latter. Additional header segments come on top once they are announced.
+    pub fn until_next_header(&self) -> usize {
+        let digest = if self.header_digest { 4 } else { 0 };
+        let data_digest = if self.data_digest { 4 } else { 0 };
+        let next = BHS_LEN + digest;
+        match self.state {
+            State::Header if self.filled < BHS_LEN => next - self.filled,
+            State::Header => (self.header_length() + digest).saturating_sub(self.filled),
+            State::Data => self.data_remaining() + padding_of(self.length) + data_digest + next,
+            State::Trailer => (padding_of(self.length) + data_digest).saturating_sub(self.trailer_filled) + next,
+            State::End | State::Failed => next,
+        }
+    }
+
     /// The next bytes of the data segment, at most [`Receiver::data_remaining`], are in their place.
     pub fn data_placed(&mut self, bytes: &[u8]) {
         let count = bytes.len().min(self.data_remaining());
@@ -309,5 +324,44 @@ mod tests {
         receiver.data_placed(b"lo");
         assert_eq!(receiver.data_remaining(), 0);
         assert_eq!(receiver.advance(&bytes[53..]), (7, Some(Piece::End { digest_ok: true })));
+    }
+
+    /// Receiving exactly what is asked for finds every header alone: no byte of a data segment comes with it.
+    #[test]
+    fn the_next_header_can_be_received_alone() {
+        for (header_digest, data_digest) in [(false, false), (true, false), (false, true), (true, true)] {
+            for len in [0, 1, 4, 7, 100] {
+                let mut receiver = Receiver::new(crc32c, 8192);
+                receiver.set_digests(header_digest, data_digest);
+                let mut stream = Vec::new();
+                for _ in 0..3 {
+                    stream.extend(wire(&std::vec![7; len], header_digest, data_digest));
+                }
+                let mut rest = &stream[..];
+                let mut headers = 0;
+                while !rest.is_empty() {
+                    let wanted = receiver.until_next_header();
+                    assert!(wanted > 0);
+                    let (mut part, later) = rest.split_at(wanted.min(rest.len()));
+                    rest = later;
+                    let mut found = 0;
+                    loop {
+                        let (count, piece) = receiver.advance(part);
+                        let piece = piece.map(|piece| (matches!(piece, Piece::Header(_)), matches!(piece, Piece::Data { .. })));
+                        part = &part[count..];
+                        match piece {
+                            None => break,
+                            Some((is_header, is_data)) => {
+                                assert!(!(is_data && found > 0), "data behind the header");
+                                found += usize::from(is_header);
+                            }
+                        }
+                    }
+                    headers += found;
+                    assert!(found <= 1);
+                }
+                assert_eq!(headers, 3);
+            }
+        }
     }
 }

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use device::{Device, Medium, UnitSettings};
+use iscsi::TargetParameters;
 use reactor::{Driver, Waker};
 use scsi::BlockSize;
 use store::Store;
@@ -14,7 +15,7 @@ use target::access::AccessList;
 use transport::hub::Hub;
 use transport::iscsi_tcp::Server;
 use transport::limits::Limits;
-use transport::model::{Model, TargetEntry, UnitCell};
+use transport::model::{Model, TargetEntry, UnitCell, default_parameters};
 
 use crate::driver::{SharedWorld, SimDriver};
 use crate::random::Random;
@@ -55,8 +56,13 @@ fn settings(lun: u64) -> UnitSettings {
     }
 }
 
+/// What the simulated target offers: everything that an initiator may choose from.
+pub fn parameters() -> TargetParameters {
+    TargetParameters { header_digest: true, data_digest: true, initial_r2t: false, max_outstanding_r2t: 8, max_queue_cmd: 64, ..default_parameters() }
+}
+
 /// A hub with one target: a controller at LUN 0 and a disk on `store` at LUN 1. Faults draw from `seed`.
-pub fn hub(seed: u64, reactors: usize, store: Arc<dyn Store>) -> (Arc<Hub>, Arc<UnitCell>) {
+pub fn hub(seed: u64, reactors: usize, store: Arc<dyn Store>, parameters: TargetParameters) -> (Arc<Hub>, Arc<UnitCell>) {
     let geometry = store.geometry();
     let medium = Medium {
         bytes: geometry.bytes,
@@ -70,11 +76,7 @@ pub fn hub(seed: u64, reactors: usize, store: Arc<dyn Store>) -> (Arc<Hub>, Arc<
     let controller = Unit::new(Device::controller(settings(0)), seed);
     let mut entry = TargetEntry::new(1, TARGET);
     entry.access = AccessList { addresses: vec!["ALL".into()], names: Vec::new() };
-    entry.parameters.header_digest = true;
-    entry.parameters.data_digest = true;
-    entry.parameters.initial_r2t = false;
-    entry.parameters.max_outstanding_r2t = 8;
-    entry.parameters.max_queue_cmd = 64;
+    entry.parameters = parameters;
     entry.units.insert(0, Arc::new(UnitCell::new(1, 0, controller, None)));
     entry.units.insert(1, Arc::clone(&cell));
     let mut model = Model::new();
@@ -86,7 +88,7 @@ pub fn hub(seed: u64, reactors: usize, store: Arc<dyn Store>) -> (Arc<Hub>, Arc<
 impl Machine {
     /// Boot number `boot` of a machine with `reactors` reactors.
     pub fn new(seed: u64, reactors: usize, world: &SharedWorld, store: Arc<dyn Store>, boot: u64) -> Machine {
-        let (hub, cell) = hub(seed, reactors, store);
+        let (hub, cell) = hub(seed, reactors, store, parameters());
         let mut machine = Machine { cell, servers: Vec::new(), deadlines: Vec::new(), wakers: Vec::new(), idle: vec![false; reactors] };
         for index in 0..reactors {
             let (driver, deadline) = SimDriver::new(Rc::clone(world), index);

@@ -60,6 +60,10 @@ pub const STAGING: usize = 64 << 10;
 /// From this many missing bytes on, data are received straight into the task's buffer; below, one copy is cheaper than a further system call.
 pub const DIRECT_RECEIVE: usize = 16 << 10;
 
+/// After so many headers that were received alone and brought little, one receive takes whatever is there: small commands among large writes still arrive
+/// in bunches.
+pub const LONE_HEADERS: u32 = 4;
+
 /// A command that brings data with it gets a buffer for all its data at once up to this length; beyond, for what came. A lie about the length costs no more.
 pub const EAGER_BUFFER: u32 = 256 << 10;
 

@@ -138,3 +138,9 @@ pub fn default_parameters() -> TargetParameters {
         nop_count: 0,
     }
 }
+
+/// Parameters of a target made at start: what today's initiators ask for by themselves (open-iscsi's defaults), so that a write of up to 256 KiB comes with
+/// its command, and one segment is worth receiving in its place.
+pub fn wide_parameters() -> TargetParameters {
+    TargetParameters { max_recv_data_segment_length: 256 << 10, first_burst_length: 256 << 10, max_burst_length: 1 << 20, ..default_parameters() }
+}

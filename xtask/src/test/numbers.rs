@@ -25,12 +25,14 @@ fn counts() -> Result<()> {
     println!("     | {counts}");
     let number = |name: &str| counts[name].as_f64().with_context(|| format!("no '{name}'"));
     let bounds = [
+        // Copies are counted when they are made, commands when they end: those under way at the two moments are the second decimal.
         ("sendmsg_per_reply_at_depth_32", 0.2),
+        ("recv_per_command_at_depth_32", 0.2),
         ("allocations_per_read", 0.0),
         ("allocations_per_write", 0.0),
-        ("copies_per_read", 1.0),
-        ("copies_per_small_write", 2.0),
-        ("copies_per_large_write", 1.0),
+        ("copies_per_read", 1.01),
+        ("copies_per_small_write", 2.01),
+        ("copies_per_large_write", 1.05),
     ];
     for (name, bound) in bounds {
         let value = number(name)?;

@@ -131,6 +131,8 @@ pub struct Connection {
     pub(super) held_bytes: usize,
     pub(super) text: Option<TextExchange>,
     pub(super) transfer_tag: u32,
+    /// Sequences of Data-Out may be open: kept so that nobody looks through the tasks of an initiator that sends all data with its commands.
+    pub(super) asked: bool,
     pub(super) stat_sn: u32,
     pub(super) outgoing: VecDeque<Outgoing>,
     pub(super) events: VecDeque<Event>,
@@ -164,6 +166,7 @@ impl Connection {
             held_bytes: 0,
             text: None,
             transfer_tag: 0,
+            asked: false,
             stat_sn: 0,
             outgoing: VecDeque::new(),
             events: VecDeque::new(),
@@ -299,6 +302,13 @@ impl Connection {
     /// Login is over and the connection is not closing.
     pub fn is_full_feature(&self) -> bool {
         matches!(self.phase, Phase::FullFeature)
+    }
+
+    /// True when the initiator owes a sequence of Data-Out that lacks at least `least` bytes, and may send as many in one PDU: it is worth receiving the
+    /// next header alone, so that its data can be received in their place.
+    pub fn awaits_data(&mut self, least: u32) -> bool {
+        self.asked = self.asked && self.tasks.lack(1);
+        self.asked && self.negotiated.max_recv_data_segment_length >= least && self.tasks.lack(least)
     }
 
     /// Who logged in, once [`Event::LoginReady`] was given.

@@ -84,6 +84,7 @@ impl Connection {
                 next_tag
             });
             let Some(request) = request else { break };
+            self.asked = true;
             let pdu = ReadyToTransfer {
                 lun: task.lun,
                 tag,

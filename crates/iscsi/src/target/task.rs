@@ -104,6 +104,11 @@ impl TaskTable {
         Some(result)
     }
 
+    /// True when the initiator owes some task a sequence that lacks at least `least` bytes.
+    pub fn lack(&self, least: u32) -> bool {
+        self.index.iter().any(|(_, slot)| self.slots[slot_index(*slot)].transfer.lacks(least))
+    }
+
     fn find(&self, tag: u32) -> Result<usize, usize> {
         self.index.binary_search_by_key(&tag, |(tag, _)| *tag)
     }

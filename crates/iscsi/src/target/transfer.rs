@@ -80,6 +80,11 @@ impl Transfer {
         self.open.len()
     }
 
+    /// True when a sequence lacks at least `least` bytes.
+    pub fn lacks(&self, least: u32) -> bool {
+        self.open.iter().any(|sequence| sequence.end - sequence.start - sequence.received >= least)
+    }
+
     /// The device server wants the first `len` bytes.
     pub fn want(&mut self, len: u32) {
         self.wanted = Some(len.min(self.expected));

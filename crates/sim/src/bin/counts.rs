@@ -3,7 +3,7 @@
 
 use std::process::ExitCode;
 
-use sim::counting::{Counts, count};
+use sim::counting::{Counts, Kind, count};
 
 #[global_allocator]
 static ALLOCATOR: dhat::Alloc = dhat::Alloc;
@@ -14,9 +14,11 @@ fn allocations() -> u64 {
 
 fn all() -> Result<Vec<(&'static str, Counts)>, String> {
     Ok(vec![
-        ("read of 4 KiB", count(false, 4096, allocations)?),
-        ("write of 4 KiB", count(true, 4096, allocations)?),
-        ("write of 64 KiB", count(true, 65536, allocations)?),
+        ("read of 4 KiB", count(Kind::read(4096), allocations)?),
+        ("write of 4 KiB", count(Kind::write(4096), allocations)?),
+        ("write of 64 KiB", count(Kind::write(65_536), allocations)?),
+        ("the same with R2T", count(Kind { immediate: false, ..Kind::write(65_536) }, allocations)?),
+        ("write of 256 KiB", count(Kind::write(262_144), allocations)?),
     ])
 }
 
@@ -30,21 +32,22 @@ fn main() -> ExitCode {
         }
     };
     if std::env::args().any(|word| word == "--json") {
-        let [read, small, large] = [counts[0].1, counts[1].1, counts[2].1];
+        let [read, small, large, asked] = [counts[0].1, counts[1].1, counts[2].1, counts[3].1];
         println!(
-            "{{\"sendmsg_per_reply_at_depth_32\": {}, \"allocations_per_read\": {}, \"allocations_per_write\": {}, \"copies_per_read\": {}, \
+            "{{\"sendmsg_per_reply_at_depth_32\": {}, \"recv_per_command_at_depth_32\": {}, \"allocations_per_read\": {}, \"allocations_per_write\": {}, \"copies_per_read\": {}, \
              \"copies_per_small_write\": {}, \"copies_per_large_write\": {}}}",
             read.sends.max(small.sends),
+            read.receives.max(small.receives),
             read.allocations,
-            small.allocations.max(large.allocations),
+            small.allocations.max(large.allocations).max(asked.allocations),
             read.copies,
             small.copies,
-            large.copies
+            large.copies.max(asked.copies)
         );
     } else {
-        println!("{:18} {:>14} {:>14} {:>14}", "", "sendmsg", "allocations", "copies");
+        println!("{:18} {:>12} {:>12} {:>12} {:>12}", "", "sendmsg", "recv", "allocations", "copies");
         for (name, counts) in counts {
-            println!("{name:18} {:>14.4} {:>14.4} {:>14.4}", counts.sends, counts.allocations, counts.copies);
+            println!("{name:18} {:>12.4} {:>12.4} {:>12.4} {:>12.4}", counts.sends, counts.receives, counts.allocations, counts.copies);
         }
     }
     ExitCode::SUCCESS

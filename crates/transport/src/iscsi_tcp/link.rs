@@ -70,6 +70,10 @@ pub(crate) struct Link {
     pub receiving: bool,
     /// The receive under way fills a task's payload; its length when it was lent.
     pub direct: Option<usize>,
+    /// The last data segment was one to receive in its place: so may be the next.
+    pub large: bool,
+    /// Headers received alone since the last one that brought a large data segment, or since the last receive of whatever was there.
+    pub lone_headers: u32,
     /// None while the driver has it.
     pub batch: Option<Batch>,
     pub closed: bool,
@@ -118,6 +122,8 @@ impl Link {
             staging: Some(staging),
             receiving: false,
             direct: None,
+            large: false,
+            lone_headers: 0,
             batch: Some(Batch::new()),
             closed: false,
             tasks: Slab::new(),

@@ -6,13 +6,15 @@ use reactor::{Back, Buffer, Driver, Op};
 use super::link::{Link, State};
 use super::{Kind, Server, token};
 use crate::directory::DirectoryView;
-use crate::limits::{DIRECT_RECEIVE, EAGER_BUFFER, UNREAD_REPLIES};
+use crate::limits::{DIRECT_RECEIVE, EAGER_BUFFER, LONE_HEADERS, STAGING, UNREAD_REPLIES};
 use crate::payload::{Payload, Pools};
 
 /// Operation code of SCSI Command in byte 0 of a header.
 const SCSI_COMMAND: u8 = 0x01;
 /// Operation code of SCSI Data-Out.
 const DATA_OUT: u8 = 0x05;
+/// [`DIRECT_RECEIVE`] as a length on the wire.
+const LARGE_SEGMENT: u32 = DIRECT_RECEIVE as u32;
 /// Tasks a connection can have bytes for: the largest command window and what lies in wait of it, with room.
 const TASKS: usize = 4096;
 
@@ -27,7 +29,10 @@ impl<D: Driver> Server<D> {
         let (buffer, from) = match link.lend_payload() {
             Some(lent) => lent,
             None => match link.staging.take() {
-                Some(staging) => (staging, 0),
+                Some(mut staging) => {
+                    staging.set_len(link.receive_length());
+                    (staging, 0)
+                }
                 None => return,
             },
         };
@@ -56,6 +61,8 @@ impl<D: Driver> Server<D> {
             None => {
                 let consumed = if count > 0 { self.consume(slot, &buffer[..count]) } else { true };
                 if let Some(link) = self.links.get_mut(slot) {
+                    let lone = buffer.len() < STAGING && link.receiver.data_remaining() < DIRECT_RECEIVE;
+                    link.lone_headers = if lone { link.lone_headers + 1 } else { 0 };
                     link.staging = Some(buffer);
                 }
                 if !consumed {
@@ -102,6 +109,10 @@ impl<D: Driver> Server<D> {
                     link.landing = link.core.handle_header(header, &directory, self.work.now);
                     link.inline.clear();
                     let opcode = header[0] & 0x3f;
+                    let segment = u32::from_be_bytes([0, header[5], header[6], header[7]]);
+                    if segment > 0 {
+                        link.large = segment >= LARGE_SEGMENT;
+                    }
                     if link.batch.is_none() && opcode != DATA_OUT {
                         link.unread = link.unread.saturating_add(1);
                     }
@@ -205,6 +216,12 @@ fn land(
 }
 
 impl Link {
+    /// How much to receive into the staging buffer: up to the next header when a large data segment may follow it, else what is there.
+    fn receive_length(&mut self) -> usize {
+        let large = self.lone_headers < LONE_HEADERS && (self.large || self.core.awaits_data(LARGE_SEGMENT));
+        if large { self.receiver.until_next_header().clamp(1, STAGING) } else { STAGING }
+    }
+
     /// When much of a data segment is still to come: the payload it belongs to, cut so that the receive ends with the segment.
     fn lend_payload(&mut self) -> Option<(Buffer, usize)> {
         let remaining = self.receiver.data_remaining();
