@@ -47,6 +47,7 @@ enum Intent {
     },
     ModeSelect {
         value: u8,
+        number: usize,
     },
     Bypass,
     Other,
@@ -331,14 +332,14 @@ impl Client {
             return shared.violation(format!("client {}: iSCSI response {:#x}", self.id, completion.response));
         }
         let sense = key_of(&completion.sense);
-        let alone = matches!(asked.intent, Intent::ModeSelect { .. }) && shared.mode_answered(self.id, asked.at, now);
-        if let Intent::ModeSelect { value } = asked.intent
-            && completion.status == 0
-        {
-            let before = shared.mode_value;
-            shared.mode_value = alone.then_some(value);
-            if alone && before.is_some_and(|before| before != value) {
-                shared.mode_changed.push((self.id, asked.at, now));
+        if let Intent::ModeSelect { value, number } = asked.intent {
+            let alone = shared.mode_answered(number, now);
+            if completion.status == 0 {
+                let before = shared.mode_value;
+                shared.mode_value = alone.then_some(value);
+                if alone && before.is_some_and(|before| before != value) {
+                    shared.mode_changed.push((self.id, asked.at, now));
+                }
             }
         }
         if completion.status == 2 && sense.0 == 6 {
@@ -556,10 +557,10 @@ impl Client {
     /// Control mode page, D_SENSE: a change that other nexuses hear of.
     fn ask_mode_select(&mut self, now: u64, shared: &mut Shared) {
         let value = if shared.mode_value == Some(2) { 6 } else { 2 };
-        shared.mode_asked(self.id, now);
+        let number = shared.mode_asked(self.id, now);
         let list = vec![0, 0, 0, 0, 0x0a, 0x0a, value, 0x10, 0, 0, 0, 0, 0, 0, 0x02, 0];
         let command = Command::new(LUN, &[0x15, 0x10, 0, 0, 16, 0]).writing(list);
-        self.submit(command, Intent::ModeSelect { value }, now);
+        self.submit(command, Intent::ModeSelect { value, number }, now);
     }
 
     /// A command whose CmdSN was used before: the target must not even answer.

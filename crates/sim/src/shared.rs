@@ -68,8 +68,8 @@ pub struct Shared {
     resets: Vec<Ask>,
     mode_log: Vec<Ask>,
     unsure_until: u64,
-    /// Mode changes under way: who, asked when, overlapped by another.
-    modes: Vec<(usize, u64, bool)>,
+    /// Mode changes under way: who, number, overlapped by another.
+    modes: Vec<(usize, usize, bool)>,
     violations: Vec<String>,
     next_value: u64,
 }
@@ -123,21 +123,22 @@ impl Shared {
         self.rules.iter().any(|rule| overlaps(&rule.range, range) && rule.from <= answered && rule.until.is_none_or(|until| until >= asked))
     }
 
-    /// A mode change is asked for.
-    pub fn mode_asked(&mut self, who: usize, now: u64) {
+    /// A mode change is asked for; its number.
+    pub fn mode_asked(&mut self, who: usize, now: u64) -> usize {
+        let number = self.mode_log.len();
         let overlapped = !self.modes.is_empty();
         self.modes.iter_mut().for_each(|mode| mode.2 = true);
-        self.modes.push((who, now, overlapped));
+        self.modes.push((who, number, overlapped));
         self.mode_log.push(Ask { who, asked: now, answered: None });
         self.announced.push((who, MODE_CHANGED));
+        number
     }
 
     /// It was answered. True: no other and no reset was under way at the same time, so its outcome is what holds.
-    pub fn mode_answered(&mut self, who: usize, asked: u64, now: u64) -> bool {
-        for ask in self.mode_log.iter_mut().filter(|ask| (ask.who, ask.asked) == (who, asked)) {
-            ask.answered = Some(now);
-        }
-        let at = self.modes.iter().position(|mode| (mode.0, mode.1) == (who, asked));
+    pub fn mode_answered(&mut self, number: usize, now: u64) -> bool {
+        self.mode_log[number].answered = Some(now);
+        let asked = self.mode_log[number].asked;
+        let at = self.modes.iter().position(|mode| mode.1 == number);
         let quiet = asked >= self.unsure_until && self.resets.iter().all(|reset| reset.answered.is_some_and(|answered| answered < asked));
         at.is_some_and(|at| !self.modes.remove(at).2) && quiet
     }
