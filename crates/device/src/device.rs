@@ -193,6 +193,11 @@ impl Device {
         step
     }
 
+    /// For a step that waited: `Err` when the medium with which the command began was exchanged meanwhile. The command ends so, and leaves the new one alone.
+    pub fn check_medium(&self, progress: &Progress) -> Result<(), Outcome> {
+        if progress.epoch == self.epoch { Ok(()) } else { Err(Outcome::check(self.not_ready_now())) }
+    }
+
     fn after_store(&mut self, progress: &mut Progress, result: StoreResult) -> Step {
         match &mut progress.state {
             State::Read(read) => read.stored(self, result),

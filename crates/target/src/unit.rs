@@ -310,7 +310,10 @@ impl Unit {
         loop {
             if let Some(slot) = self.tasks.next_claimed() {
                 if let State::Waiting { op } = self.tasks.set_state(slot, State::Running) {
-                    self.submit(slot, op);
+                    match self.check_medium(slot) {
+                        Ok(()) => self.submit(slot, op),
+                        Err(outcome) => self.conclude(slot, outcome),
+                    }
                 }
             } else if let Some(slot) = self.tasks.next_startable() {
                 self.start(slot);
@@ -358,6 +361,11 @@ impl Unit {
             return Err(Outcome::check(Sense::new(scsi::SenseKey::NOT_READY, Asc::NOT_READY)));
         }
         self.device.check(&task.request(row, nexus))
+    }
+
+    /// The medium may have been exchanged while a task waited for bytes or hung.
+    fn check_medium(&self, slot: usize) -> Result<(), Outcome> {
+        self.tasks.get(slot).progress.as_ref().map_or(Ok(()), |progress| self.device.check_medium(progress))
     }
 
     /// All gates are passed.
@@ -472,7 +480,7 @@ impl Unit {
         if let Point::Step(Step::Finish(outcome)) = then {
             return self.respond(slot, outcome);
         }
-        if let Err(outcome) = self.look_again(slot) {
+        if let Err(outcome) = self.look_again(slot).and_then(|()| self.check_medium(slot)) {
             return self.conclude(slot, outcome);
         }
         match then {

@@ -191,6 +191,26 @@ fn compare_and_write_is_alone_on_its_blocks() {
 }
 
 #[test]
+fn what_waited_for_blocks_leaves_an_exchanged_medium_alone() {
+    let mut bench = Bench::new(2);
+    bench.simple(1, 1, &compare_and_write(4, 1), &[blocks(0, 1), blocks(2, 1)].concat());
+    bench.fetch(0);
+    bench.simple(2, 2, &write(0, 8), &blocks(1, 8));
+    bench.fetch(0);
+    let smaller = device::Medium { bytes: 1024, read_only: false, can_discard: true, preferred: 0, durable: false };
+    bench.unit.device_mut().set_medium(Some(smaller));
+    bench.unit.publish_notices();
+    bench.store(0);
+    assert!(bench.stores.is_empty(), "{:?}", bench.stores);
+    let sense: Vec<_> = bench
+        .events
+        .iter()
+        .map(|event| if let Event::Done(_, tag, outcome) = event { (*tag, outcome.sense.map(|sense| sense.key.0)) } else { (0, None) })
+        .collect();
+    assert_eq!(sense, [(1, Some(2)), (2, Some(2))]);
+}
+
+#[test]
 fn a_withheld_data_out_stops_nobody() {
     let mut bench = Bench::new(2);
     bench.simple(1, 1, &write(4, 1), &blocks(1, 1));
