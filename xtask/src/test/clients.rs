@@ -54,8 +54,18 @@ fn inquiry() -> Result<()> {
     let server = Server::start(&[])?;
     let output = client("iscsi-inq", &[&server.url])?;
     ensure!(output.contains("VIRTUAL-DISK"), "no product in\n{output}");
-    for page in ["0x00", "0x80", "0x83", "0x86", "0xb0", "0xb1", "0xb2"] {
-        client("iscsi-inq", &["-e", "1", "-c", page, &server.url])?;
+    // The tool takes page codes in decimal.
+    let pages = [
+        ("0", "DEVICE_IDENTIFICATION"),
+        ("128", "Unit Serial Number"),
+        ("131", "Association:(1) TARGET_PORT"),
+        ("176", "maximum transfer length:65536"),
+        ("177", "Medium Rotation Rate"),
+        ("178", "lbpu:1"),
+    ];
+    for (page, expected) in pages {
+        let output = client("iscsi-inq", &["-e", "1", "-c", page, &server.url])?;
+        ensure!(output.to_lowercase().contains(&expected.to_lowercase()), "page {page}: no '{expected}' in\n{output}");
     }
     Ok(())
 }
