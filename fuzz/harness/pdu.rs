@@ -154,6 +154,7 @@ impl Peer {
             group_tag: 1,
             entropy: [9; 32],
             login_timeout: 15_000_000_000,
+            data_timeout: 60_000_000_000,
             inline_limit: INLINE_LIMIT,
         };
         Peer {

@@ -137,6 +137,7 @@ impl Talk {
             group_tag: 1,
             entropy: [9; 32],
             login_timeout: 15_000_000_000,
+            data_timeout: 60_000_000_000,
             inline_limit: 65_536,
         };
         Talk {

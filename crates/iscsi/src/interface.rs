@@ -50,6 +50,8 @@ pub struct Settings {
     pub entropy: [u8; 32],
     /// Nanoseconds a login may take; then the connection closes.
     pub login_timeout: u64,
+    /// Nanoseconds that the initiator may owe data that it announced or was asked for without sending any; then the connection closes.
+    pub data_timeout: u64,
     /// Most bytes of an inline data segment in full feature phase.
     pub inline_limit: u32,
 }

@@ -81,6 +81,7 @@ impl Wire {
             group_tag: 1,
             entropy: [3; 32],
             login_timeout: 1 << 40,
+            data_timeout: 1 << 40,
             inline_limit: 65_536,
         };
         Wire {

@@ -629,6 +629,33 @@ fn a_login_that_never_comes_is_cut() {
 }
 
 #[test]
+fn buffers_held_for_data_that_never_come_are_given_back() {
+    let house = House::new(vec![entry()], 1, Limits { data_timeout: 300_000_000, pool_bytes: 1 << 20, ..Limits::default() });
+    let mut other = house.host();
+    other.run(Command::new(1, &[0; 6]));
+    let mut offers = Settings::new(INITIATOR, Some(TARGET));
+    (offers.isid[5], offers.immediate_data) = (9, false);
+    let mut silent = Host::new(house.portal, offers);
+    silent.run(Command::new(1, &[0; 6]));
+    // The whole pool, asked for and never sent.
+    silent.core.submit(write(0, pattern(1 << 20, 1)));
+    while let Some(bytes) = silent.core.poll_output() {
+        silent.stream.write_all(&bytes).expect("the target reads");
+    }
+    let begun = Instant::now();
+    while silent
+        .stream
+        .read(&mut [0; 4096])
+        .map_or_else(|error| matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut), |count| count > 0)
+    {
+        assert!(begun.elapsed() < Duration::from_secs(10), "still open");
+    }
+    assert_eq!(other.run(write(0, pattern(1 << 20, 2))).status, 0, "others have the buffers");
+    drop((silent, other));
+    house.end();
+}
+
+#[test]
 fn noise_is_answered_by_closing() {
     let house = House::plain();
     for seed in 0..20 {

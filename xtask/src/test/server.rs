@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
 use serde_json::Value;
@@ -25,6 +25,8 @@ pub struct Server {
     pub target: String,
     /// Control socket.
     pub control: String,
+    /// From the start of the process to the ready file.
+    pub started_in: Duration,
 }
 
 impl Server {
@@ -41,12 +43,23 @@ impl Server {
         command.args(["serve", "--portal", "127.0.0.1:0", "--ready-file"]).arg(&ready);
         command.arg("--control").arg(folder.path().join("control.0")).args(words).envs(environment.iter().copied());
         let log = folder.path().join("log");
+        let begun = SystemTime::now();
         let mut process = Background::start(&mut command, &log)?;
         let text = wait_for("the ready file", START, || std::fs::read_to_string(&ready).ok().filter(|text| text.ends_with('\n') || !process.alive()));
         let text = text.with_context(|| crate::process::read(&log))?;
+        // The file's own time: the wait looks only now and then. Its clock is coarser and may be a little behind.
+        let started_in = std::fs::metadata(&ready)?.modified()?.duration_since(begun).unwrap_or_default();
         let said: Value = serde_json::from_str(&text).context("the ready file is no JSON")?;
         let word = |name: &str| -> Result<String> { Ok(said[name].as_str().with_context(|| format!("no '{name}' in {said}"))?.to_owned()) };
-        Ok(Server { url: word("url")?, portal: word("portal")?, target: word("target")?, control: word("control")?, process, _folder: folder })
+        Ok(Server {
+            url: word("url")?,
+            portal: word("portal")?,
+            target: word("target")?,
+            control: word("control")?,
+            started_in,
+            process,
+            _folder: folder,
+        })
     }
 
     /// `scuzzy WORDS --control SOCKET`.

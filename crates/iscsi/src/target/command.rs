@@ -120,8 +120,10 @@ impl Connection {
         // Data that were not agreed on come anyway when F is zero: they are awaited, and thrown away.
         let limit = if refused.is_some() { u32::MAX } else { first_burst };
         task.transfer.start(task.data_out, immediate_data, !command.is_final, limit);
-        self.asked |= task.transfer.open_sequences() > 0;
+        let unsolicited = task.transfer.open_sequences() > 0;
         self.incoming = Incoming::Command { tag: command.tag, cmd_sn: command.cmd_sn };
+        self.awaited.sequences |= unsolicited;
+        self.awaited.progress();
         if refused.is_some() { Landing::Discard { len } } else { Landing::Task { tag: command.tag, offset: 0, len } }
     }
 

@@ -8,7 +8,7 @@ use scsi::planted::{Bug, is_planted};
 
 use scsi::Lun;
 
-use super::data_out::PROTOCOL_SERVICE_CRC_ERROR;
+use super::data_out::{Awaited, PROTOCOL_SERVICE_CRC_ERROR};
 use super::task::{Owed, TaskTable};
 use super::text::TextExchange;
 use super::window::Window;
@@ -131,8 +131,7 @@ pub struct Connection {
     pub(super) held_bytes: usize,
     pub(super) text: Option<TextExchange>,
     pub(super) transfer_tag: u32,
-    /// Sequences of Data-Out may be open: kept so that nobody looks through the tasks of an initiator that sends all data with its commands.
-    pub(super) asked: bool,
+    pub(super) awaited: Awaited,
     pub(super) stat_sn: u32,
     pub(super) outgoing: VecDeque<Outgoing>,
     pub(super) events: VecDeque<Event>,
@@ -166,7 +165,7 @@ impl Connection {
             held_bytes: 0,
             text: None,
             transfer_tag: 0,
-            asked: false,
+            awaited: Awaited::default(),
             stat_sn: 0,
             outgoing: VecDeque::new(),
             events: VecDeque::new(),
@@ -179,7 +178,8 @@ impl Connection {
 
     /// A header (BHS and AHS) arrived, its digest was right. Where does its data segment go?
     pub fn handle_header(&mut self, header: &[u8], directory: &dyn Directory, now: u64) -> Landing {
-        let _ = (directory, now);
+        let _ = directory;
+        self.awaited.clock = now;
         self.incoming = Incoming::Ignored;
         let Some(frame) = HeaderFrame::new(header) else { return Landing::None };
         self.incoming_header = *frame.basic();
@@ -195,6 +195,7 @@ impl Connection {
 
     /// The PDU is complete (once per PDU, at `Piece::End`). `inline` is empty unless the landing was [`Landing::Inline`].
     pub fn handle_data(&mut self, inline: &[u8], digest_ok: bool, directory: &dyn Directory, now: u64) {
+        self.awaited.clock = now;
         let incoming = core::mem::replace(&mut self.incoming, Incoming::Ignored);
         if matches!(self.phase, Phase::Closing) {
             return;
@@ -222,7 +223,7 @@ impl Connection {
         self.close(reason);
     }
 
-    /// Time passed: login limit, pings.
+    /// Time passed: login limit, pings, data that do not come.
     pub fn handle_timeout(&mut self, directory: &dyn Directory, now: u64) {
         let _ = directory;
         if self.deadline.is_some_and(|deadline| now >= deadline) {
@@ -232,11 +233,12 @@ impl Connection {
         if self.next_ping.is_some_and(|at| now >= at) {
             self.ping(now);
         }
+        self.data_timeout(now);
     }
 
     /// When `handle_timeout` wants to be called.
     pub fn poll_timeout(&self) -> Option<u64> {
-        [self.deadline, self.next_ping].into_iter().flatten().min()
+        [self.deadline, self.next_ping, self.data_due()].into_iter().flatten().min()
     }
 
     /// Next event.
@@ -302,13 +304,6 @@ impl Connection {
     /// Login is over and the connection is not closing.
     pub fn is_full_feature(&self) -> bool {
         matches!(self.phase, Phase::FullFeature)
-    }
-
-    /// True when the initiator owes a sequence of Data-Out that lacks at least `least` bytes, and may send as many in one PDU: it is worth receiving the
-    /// next header alone, so that its data can be received in their place.
-    pub fn awaits_data(&mut self, least: u32) -> bool {
-        self.asked = self.asked && self.tasks.lack(1);
-        self.asked && self.negotiated.max_recv_data_segment_length >= least && self.tasks.lack(least)
     }
 
     /// Who logged in, once [`Event::LoginReady`] was given.

@@ -7,7 +7,57 @@ use super::transfer::{DataViolation, Transfer};
 use crate::interface::{Event, FunctionEvent, Landing};
 use crate::pdu::{DataOut, HeaderFrame, ReadyToTransfer, RejectReason};
 
+/// Data that the initiator owes, and since when none came.
+#[derive(Debug, Default)]
+pub(super) struct Awaited {
+    /// Sequences may be open: kept so that nobody looks through the tasks of an initiator that sends all data with its commands.
+    pub sequences: bool,
+    /// Time of the last header.
+    pub clock: u64,
+    /// When the last of the data came; `None`: they were asked for since, nobody said when.
+    since: Option<u64>,
+}
+
+impl Awaited {
+    /// Data came, or begin to come.
+    pub fn progress(&mut self) {
+        self.since = Some(self.clock);
+    }
+}
+
 impl Connection {
+    /// True when the initiator owes a sequence of Data-Out that lacks at least `least` bytes, and may send as many in one PDU: it is worth receiving the
+    /// next header alone, so that its data can be received in their place.
+    pub fn awaits_data(&mut self, least: u32) -> bool {
+        self.awaits_sequences() && self.negotiated.max_recv_data_segment_length >= least && self.tasks.lack(least)
+    }
+
+    fn awaits_sequences(&mut self) -> bool {
+        self.awaited.sequences = self.awaited.sequences && self.tasks.lack(1);
+        self.awaited.sequences
+    }
+
+    fn awaits_segment(&self) -> bool {
+        matches!(self.incoming, Incoming::Command { .. } | Incoming::Data(..))
+    }
+
+    /// When the initiator must have sent some of the data it owes. Perhaps it owes none: [`Connection::data_timeout`] looks.
+    pub(super) fn data_due(&self) -> Option<u64> {
+        let awaits = self.is_full_feature() && (self.awaited.sequences || self.awaits_segment());
+        awaits.then(|| self.awaited.since.unwrap_or(self.awaited.clock).saturating_add(self.settings.data_timeout))
+    }
+
+    /// Who holds buffers for data that never come is cut. Data that were asked for at an unknown time get the whole time from now on.
+    pub(super) fn data_timeout(&mut self, now: u64) {
+        if self.data_due().is_none_or(|due| now < due) || !(self.awaits_sequences() || self.awaits_segment()) {
+            return;
+        }
+        match self.awaited.since {
+            None => self.awaited.since = Some(now),
+            Some(_) => self.close("the initiator does not send the data it announced"),
+        }
+    }
+
     pub(super) fn data_out_header(&mut self, frame: HeaderFrame<'_>) -> Landing {
         let len = frame.data_segment_length();
         let pdu = DataOut::decode(frame.basic());
@@ -19,6 +69,7 @@ impl Connection {
             self.incoming = Incoming::Owed(pdu);
             return Landing::Discard { len };
         };
+        self.awaited.progress();
         let wanted = task.refused.is_none() && task.reply.is_none();
         let verdict = if task.refused.is_none() { task.transfer.check(&pdu, len, &self.negotiated) } else { known_sequence(&task.transfer, &pdu) };
         match verdict {
@@ -40,6 +91,7 @@ impl Connection {
 
     /// The data are in their place, or thrown away.
     pub(super) fn data_out_complete(&mut self, pdu: &DataOut, len: u32) {
+        self.awaited.progress();
         let Some(task) = self.tasks.get_mut(pdu.tag) else {
             // Aborted while this PDU was on its way.
             if pdu.is_final {
@@ -69,6 +121,7 @@ impl Connection {
     pub(super) fn continue_transfer(&mut self, tag: u32) {
         let negotiated = self.negotiated;
         let mut next_tag = self.transfer_tag;
+        let awaits = self.awaits_sequences();
         let Some(task) = self.tasks.get_mut(tag) else { return };
         if task.reply.is_some() || task.refused.is_some() {
             return;
@@ -84,7 +137,10 @@ impl Connection {
                 next_tag
             });
             let Some(request) = request else { break };
-            self.asked = true;
+            self.awaited.sequences = true;
+            if !awaits {
+                self.awaited.since = None;
+            }
             let pdu = ReadyToTransfer {
                 lun: task.lun,
                 tag,

@@ -126,6 +126,7 @@ impl Peer {
             group_tag: 1,
             entropy: [9; 32],
             login_timeout: 15_000_000_000,
+            data_timeout: 60_000_000_000,
             inline_limit: 65_536,
         };
         Peer {
@@ -790,7 +791,7 @@ mod text_phase {
 mod full_feature {
     use super::*;
 
-    const NO_R2T: [&str; 6] =
+    pub const NO_R2T: [&str; 6] =
         ["InitialR2T=No", "ImmediateData=Yes", "FirstBurstLength=4096", "MaxBurstLength=8192", "MaxOutstandingR2T=4", "HeaderDigest=None"];
 
     #[test]
@@ -1341,6 +1342,65 @@ mod management {
         }
         peer.connection.handle_timeout(&peer.stub, 21 * SECOND);
         assert_eq!(peer.closed(), "the initiator does not answer NOP-In");
+        assert_eq!(peer.connection.poll_timeout(), None);
+    }
+
+    #[test]
+    fn who_owes_data_and_sends_none_is_dropped() {
+        const SECOND: u64 = 1_000_000_000;
+        let quiet = || TargetParameters { nop_interval: 0, ..parameters() };
+        let mut peer = Peer::logged_in(quiet(), &super::full_feature::NO_R2T);
+        assert_eq!(peer.connection.poll_timeout(), None);
+        peer.now = 10 * SECOND;
+        let command = peer.write(5, 30_000, true);
+        peer.send(&command.encode(), b"");
+        assert_eq!(command_tags(&peer.events()), [5]);
+        assert_eq!(peer.connection.poll_timeout(), None, "nothing was asked for");
+        // Asked for long after: the time counts from when it is known.
+        peer.connection.fetch(5, 30_000);
+        let requests: Vec<ReadyToTransfer> = peer.sent().iter().map(|sent| ReadyToTransfer::decode(&sent.header)).collect();
+        peer.connection.handle_timeout(&peer.stub, 1000 * SECOND);
+        assert_eq!(peer.connection.poll_timeout(), Some(1060 * SECOND));
+        peer.now = 1050 * SECOND;
+        let answer = |index: usize, is_final| DataOut {
+            tag: 5,
+            transfer_tag: requests[index].transfer_tag,
+            buffer_offset: requests[index].buffer_offset,
+            is_final,
+            ..DataOut::default()
+        };
+        peer.send(&answer(0, true).encode(), &[1; 8192]);
+        assert_eq!(peer.connection.poll_timeout(), Some(1110 * SECOND), "some came");
+        peer.connection.handle_timeout(&peer.stub, 1109 * SECOND);
+        assert!(peer.events().is_empty());
+        peer.connection.handle_timeout(&peer.stub, 1110 * SECOND);
+        assert_eq!(peer.closed(), "the initiator does not send the data it announced");
+        assert_eq!(peer.connection.poll_timeout(), None);
+    }
+
+    #[test]
+    fn announced_data_that_stop_coming_end_the_connection() {
+        const SECOND: u64 = 1_000_000_000;
+        let quiet = || TargetParameters { nop_interval: 0, ..parameters() };
+        // Unsolicited data after the command.
+        let mut peer = Peer::logged_in(quiet(), &super::full_feature::NO_R2T);
+        let command = peer.write(5, 30_000, false);
+        peer.send(&command.encode(), &[1; 1000]);
+        peer.events();
+        peer.connection.handle_timeout(&peer.stub, 60 * SECOND);
+        assert_eq!(peer.closed(), "the initiator does not send the data it announced");
+        // Immediate data: half of a PDU.
+        let mut peer = Peer::logged_in(quiet(), &super::full_feature::NO_R2T);
+        let command = peer.write(5, 1000, true);
+        let wire = peer.wire(&command.encode(), &[1; 1000]);
+        peer.feed(&wire[..500]);
+        assert_eq!(peer.connection.poll_timeout(), Some(60 * SECOND));
+        peer.connection.handle_timeout(&peer.stub, 60 * SECOND);
+        assert_eq!(peer.closed(), "the initiator does not send the data it announced");
+        // Everything came: nothing is due.
+        let mut peer = Peer::logged_in(quiet(), &super::full_feature::NO_R2T);
+        let command = peer.write(5, 1000, true);
+        peer.send(&command.encode(), &[1; 1000]);
         assert_eq!(peer.connection.poll_timeout(), None);
     }
 

@@ -346,6 +346,7 @@ impl<D: Driver> Server<D> {
             group_tag: GROUP_TAG,
             entropy: (self.entropy)(),
             login_timeout: self.hub.limits().login_timeout,
+            data_timeout: self.hub.limits().data_timeout,
             inline_limit: INLINE_LIMIT,
         };
         let entry = self.links.vacant_entry();
