@@ -5,8 +5,10 @@
 //!
 //! * [`Memory`]: sparse memory. [`Null`]: nothing. [`File`]: a file or block device, cached or direct, perhaps with its changes in memory only.
 //! * [`blocking`]: the operations of [`Io`] for a thread that may block.
+//! * [`cartridge`]: tape images.
 
 pub mod blocking;
+pub mod cartridge;
 mod file;
 pub mod lock;
 mod memory;
