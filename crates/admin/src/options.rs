@@ -4,8 +4,10 @@
 
 pub mod check;
 pub mod getopt;
+pub mod setup_lun;
 pub mod tgtadm;
 pub mod tgtd;
+pub mod tgtimg;
 
 use crate::number;
 use getopt::Flag;
