@@ -5,9 +5,12 @@
 //! [`options`] holds the option tables and the parser of the command lines that make such requests.
 #![forbid(unsafe_code)]
 
+pub mod client;
 pub mod code;
+pub mod configuration;
 pub mod framing;
 pub mod json;
+pub mod listing;
 pub mod number;
 pub mod options;
 pub mod portal;

@@ -5,6 +5,7 @@
 pub mod check;
 pub mod getopt;
 pub mod setup_lun;
+pub mod tgt_admin;
 pub mod tgtadm;
 pub mod tgtd;
 pub mod tgtimg;
