@@ -139,7 +139,7 @@ Target 1: iqn.x:a
             Readonly: Yes
             Backing store type: rdwr
             Backing store path: /a: b
-            Backing store flags: 
+            Backing store flags: sync
     Account information:
         LUN: 7
         o (outgoing)

@@ -15,15 +15,36 @@ const CASES: &[&str] = &["01", "02", "03", "04", "06", "07", "08", "11", "17", "
 /// Of these, what a pairing of ours with a C tool can show.
 const MIXED: &[&str] = &["06", "07", "08", "11", "17", "18", "19", "20", "23", "26", "32"];
 
+/// What is done with tgt-admin, by people and by the programs that drive it; only root may.
+const ADMIN: &[&str] = &[
+    "29",
+    "30",
+    "31",
+    "40-client-cinder-create",
+    "40-client-cinder-in-use",
+    "40-client-cinder-remove",
+    "40-client-init-scripts",
+    "40-client-maas-images",
+    "40-client-opennebula-lun",
+    "40-client-storlever-tree",
+];
+/// The Perl script that ours takes the place of.
+const SCRIPT: &str = "/usr/sbin/tgt-admin";
+
 /// Each case in each pairing.
 pub fn run(report: &mut Report) {
+    let installed = |name: &str| PathBuf::from("/usr/sbin").join(name);
     let pairings = [
-        ("our tgtadm, our tgtd", ours("tgtadm"), ours("tgtd"), CASES),
-        ("C tgtadm, our tgtd", PathBuf::from("/usr/sbin/tgtadm"), ours("tgtd"), MIXED),
-        ("our tgtadm, C tgtd", ours("tgtadm"), PathBuf::from("/usr/sbin/tgtd"), MIXED),
+        ("our tgtadm, our tgtd", ours("tgtadm"), ours("tgtd"), ours("tgt-admin"), CASES),
+        ("C tgtadm, our tgtd", installed("tgtadm"), ours("tgtd"), ours("tgt-admin"), MIXED),
+        ("our tgtadm, C tgtd", ours("tgtadm"), installed("tgtd"), ours("tgt-admin"), MIXED),
+        ("our tgt-admin, tgtadm, tgtd", ours("tgtadm"), ours("tgtd"), ours("tgt-admin"), ADMIN),
+        ("our tgt-admin, C tgtadm, C tgtd", installed("tgtadm"), installed("tgtd"), ours("tgt-admin"), ADMIN),
+        ("Perl tgt-admin, our tgtadm, our tgtd", ours("tgtadm"), ours("tgtd"), PathBuf::from(SCRIPT), ADMIN),
     ];
-    for (name, tgtadm, tgtd, cases) in pairings {
-        report.check(&format!("golden, {name}, {} cases", cases.len()), || run_cases(&tgtadm, &tgtd, cases));
+    for (name, tgtadm, tgtd, tgt_admin, cases) in pairings {
+        let tools = [("TGTADM", &tgtadm), ("TGTD", &tgtd), ("TGT_ADMIN", &tgt_admin)];
+        report.check(&format!("golden, {name}, {} cases", cases.len()), || run_cases(&tools, cases));
     }
     report.check("tape images of both tgtimg are the same bytes, and each shows the other's", compare_images);
 }
@@ -32,7 +53,7 @@ fn ours(name: &str) -> PathBuf {
     root().join("target/release").join(name)
 }
 
-fn run_cases(tgtadm: &PathBuf, tgtd: &PathBuf, cases: &[&str]) -> Result<()> {
+fn run_cases(tools: &[(&str, &PathBuf)], cases: &[&str]) -> Result<()> {
     let folder = root().join("tests/golden");
     let mut files = Vec::new();
     for case in cases {
@@ -43,7 +64,7 @@ fn run_cases(tgtadm: &PathBuf, tgtd: &PathBuf, cases: &[&str]) -> Result<()> {
         files.push(found.with_context(|| format!("no golden case {case}"))?);
     }
     let mut command = Command::new("python3");
-    command.arg(folder.join("run.py")).args(&files).env("TGTADM", tgtadm).env("TGTD", tgtd).env("TGTIMG", ours("tgtimg")).current_dir(&folder);
+    command.arg(folder.join("run.py")).args(&files).envs(tools.iter().copied()).env("TGTIMG", ours("tgtimg")).current_dir(&folder);
     let output = process::run(&mut command, Duration::from_secs(300))?;
     let expected = format!("{} passed, 0 failed", cases.len());
     if output.lines().last() != Some(expected.as_str()) {

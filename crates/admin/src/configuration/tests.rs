@@ -1,3 +1,5 @@
+//! Files, blocks and includes, from text to sections.
+
 use super::targets::Configuration;
 use super::*;
 use proptest::prelude::*;

@@ -1,3 +1,5 @@
+//! What sections mean, from text to steps.
+
 use super::super::include::Files;
 use super::super::read;
 use super::*;

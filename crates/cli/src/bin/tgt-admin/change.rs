@@ -30,7 +30,10 @@ impl Session {
         let making = Making { driver: driver.map_or_else(|| DRIVER.to_owned(), Clone::clone), tid: self.number(&wanted, former) };
         self.comment(&format!("Adding target: {name}"));
         let call = self.call(Some(&making.driver)).plain("--op new --mode target --tid").value(&making.tid);
-        self.make(&call.plain("-T").value(name))?;
+        // Its number may be somebody else's: what is meant for this target must not go there.
+        if !self.succeeds(&call.plain("-T").value(name))? {
+            return Ok(());
+        }
         self.targets.push(Target { tid: making.tid.parse().unwrap_or_default(), name: name.to_owned(), ..Target::default() });
         wanted.steps.iter().try_for_each(|step| self.step(&making, step))
     }
@@ -84,7 +87,9 @@ impl Session {
             let facts = direct::facts(Path::new(path));
             facts.complete(&mut unit);
         }
-        self.new_unit(making, &unit)?;
+        if !self.new_unit(making, &unit)? {
+            return Ok(());
+        }
         for step in &unit.steps {
             let call = self.call(Some(&making.driver)).plain("--op update --mode logicalunit --tid").value(&making.tid).pair("--lun", &unit.lun);
             match step {
@@ -99,7 +104,7 @@ impl Session {
         Ok(())
     }
 
-    fn new_unit(&mut self, making: &Making, unit: &Unit) -> Result<(), Stop> {
+    fn new_unit(&mut self, making: &Making, unit: &Unit) -> Result<bool, Stop> {
         let mut call = self.call(Some(&making.driver)).plain("--op new --mode logicalunit --tid").value(&making.tid).plain("--lun").value(&unit.lun);
         if let Some(path) = &unit.path {
             call = call.option("-b", path);
@@ -119,7 +124,7 @@ impl Session {
                 call = call.plain(option).value(value);
             }
         }
-        self.make(&call)
+        self.succeeds(&call)
     }
 
     /// Tells why not.

@@ -49,7 +49,7 @@ fn run(invocation: Invocation) -> ExitCode {
 
 fn work(invocation: Invocation) -> Result<(), Stop> {
     let action = invocation.action.clone();
-    let mut session = Session::new(invocation)?;
+    let mut session = Session::new(invocation);
     match action {
         Action::Show => session.show(),
         Action::Execute => session.execute(),

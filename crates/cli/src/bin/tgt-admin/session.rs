@@ -34,9 +34,9 @@ pub struct Session {
 }
 
 impl Session {
-    /// Reads the configuration if the action needs it.
-    pub fn new(options: Invocation) -> Result<Session, Stop> {
-        Ok(Session { options, configuration: Configuration::default(), accounts: BTreeSet::new(), targets: Vec::new(), users: Users::default() })
+    /// Nothing is read or asked yet.
+    pub fn new(options: Invocation) -> Session {
+        Session { options, configuration: Configuration::default(), accounts: BTreeSet::new(), targets: Vec::new(), users: Users::default() }
     }
 
     /// `--show`.
@@ -153,8 +153,7 @@ impl Session {
             Selector::All => self.listed()?.iter().map(|target| target.tid.to_string()).collect(),
             Selector::Name(name) => {
                 self.targets = self.listed()?;
-                let verb = if state == "offline" { "offline" } else { "ready" };
-                let target = self.live(name).ok_or_else(|| refused(&format!("There is no target with name \"{name}\", can't {verb} it!\n")))?;
+                let target = self.live(name).ok_or_else(|| refused(&format!("There is no target with name \"{name}\", can't {state} it!\n")))?;
                 vec![target.tid.to_string()]
             }
         };
@@ -297,11 +296,19 @@ impl Session {
 
     /// Makes a call, or shows it, or both.
     pub(crate) fn make(&self, call: &Call) -> Result<(), Stop> {
+        self.succeeds(call).map(|_| ())
+    }
+
+    /// [`Session::make`]; false when it failed and failures are ignored.
+    pub(crate) fn succeeds(&self, call: &Call) -> Result<bool, Stop> {
         self.show_call(call);
         if self.options.pretend {
-            return Ok(());
+            return Ok(true);
         }
-        call.make().map(|_| ()).or_else(|failure| self.failed(call, &failure))
+        match call.make() {
+            Ok(_) => Ok(true),
+            Err(failure) => self.failed(call, &failure).map(|()| false),
+        }
     }
 
     /// Makes a call of which it does not matter whether it succeeds.
