@@ -11,9 +11,9 @@ use crate::report::Report;
 use crate::{process, root};
 
 /// Cases whose modes and devices exist here.
-const CASES: &[&str] = &["01", "02", "03", "04", "06", "07", "08", "11", "17", "18", "19", "20", "23", "26", "27", "28", "32"];
+const CASES: &[&str] = &["01", "02", "03", "04", "06", "07", "08", "11", "17", "18", "19", "20", "23", "26", "27", "28", "32", "33"];
 /// Of these, what a pairing of ours with a C tool can show.
-const MIXED: &[&str] = &["06", "07", "08", "11", "17", "18", "19", "20", "23", "26", "32"];
+const MIXED: &[&str] = &["06", "07", "08", "11", "17", "18", "19", "20", "23", "26", "32", "33"];
 
 /// What is done with tgt-admin, by people and by the programs that drive it; only root may.
 const ADMIN: &[&str] = &[
@@ -64,7 +64,13 @@ fn run_cases(tools: &[(&str, &PathBuf)], cases: &[&str]) -> Result<()> {
         files.push(found.with_context(|| format!("no golden case {case}"))?);
     }
     let mut command = Command::new("python3");
-    command.arg(folder.join("run.py")).args(&files).envs(tools.iter().copied()).env("TGTIMG", ours("tgtimg")).current_dir(&folder);
+    command
+        .arg(folder.join("run.py"))
+        .args(&files)
+        .envs(tools.iter().copied())
+        .env("TGTIMG", ours("tgtimg"))
+        .env("TGT_SETUP_LUN", ours("tgt-setup-lun"))
+        .current_dir(&folder);
     let output = process::run(&mut command, Duration::from_secs(300))?;
     let expected = format!("{} passed, 0 failed", cases.len());
     if output.lines().last() != Some(expected.as_str()) {
