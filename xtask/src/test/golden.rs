@@ -84,7 +84,7 @@ const CARTRIDGES: &[&[&str]] = &[
     &["-b", "A00001L1", "-s", "16", "-t", "data"],
     &["--barcode=CLN001", "--size=1", "--type=clean"],
     &["-b", "W_1", "-s", "0", "-t", "WORM"],
-    &["-b", "", "-s", "2147483647", "-t", "Data"],
+    &["-b", "Z", "-s", "2147483647", "-t", "Data"],
     &["-b", "12345678901234567890", "-s", "010", "-t", "cleaning"],
 ];
 /// Where the serial number ends, of which the time is a part.
