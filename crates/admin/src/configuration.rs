@@ -16,8 +16,10 @@ use line::{Line, Lines};
 
 /// Blocks within blocks: more than anything means, less than what a stack holds.
 const DEPTH: usize = 32;
-/// Files within files. A file that includes itself ends here.
+/// Files within files. One that includes itself by ever new names ends here.
 const INCLUDES: usize = 16;
+/// Files in all: a few that include each other by patterns could be read for years.
+const FILES: usize = 65_536;
 
 /// Where a setting stands.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -124,7 +126,7 @@ pub fn read(path: &Path, files: &dyn Files) -> Result<Section, Error> {
         Error { place: None, message: format!("{}: {error}", path.display()), status }
     })?;
     let mut section = Section::default();
-    Reader { files, depth: 0 }.file(path, &text, &mut section)?;
+    Reader { files, open: vec![path.to_path_buf()], count: 0 }.file(path, &text, &mut section)?;
     Ok(section)
 }
 
@@ -138,7 +140,10 @@ struct Open {
 
 struct Reader<'a> {
     files: &'a dyn Files,
-    depth: usize,
+    /// The file that is being read, and those that include it.
+    open: Vec<PathBuf>,
+    /// Files included so far.
+    count: usize,
 }
 
 impl Reader<'_> {
@@ -167,20 +172,27 @@ impl Reader<'_> {
     }
 
     fn include(&mut self, pattern: &str, place: &Place, section: &mut Section) -> Result<(), Error> {
-        if self.depth >= INCLUDES {
-            return Err(Error::at(place, UNREADABLE, "too many files in files: does one include itself?"));
+        if self.open.len() > INCLUDES {
+            return Err(Error::at(place, UNREADABLE, "too many files in files"));
         }
         let failed = |path: &Path, error: std::io::Error| {
             let status = if error.kind() == std::io::ErrorKind::NotFound { MISSING } else { UNREADABLE };
             Error::at(place, status, format!("include {}: {error}", path.display()))
         };
         let paths: Vec<PathBuf> = include::expand(pattern, &place.file, self.files).map_err(|error| failed(Path::new(pattern), error))?;
-        self.depth += 1;
         for path in paths {
+            self.count += 1;
+            if self.count > FILES {
+                return Err(Error::at(place, UNREADABLE, "too many files"));
+            }
+            if self.open.contains(&path) {
+                return Err(Error::at(place, UNREADABLE, format!("{} includes itself", path.display())));
+            }
             let text = self.files.read(&path).map_err(|error| failed(&path, error))?;
+            self.open.push(path.clone());
             self.file(&path, &text, section)?;
+            self.open.pop();
         }
-        self.depth -= 1;
         Ok(())
     }
 }

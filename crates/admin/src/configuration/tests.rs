@@ -60,7 +60,7 @@ fn what_is_wrong_is_told_with_its_line() {
         ("</target>", "f:1: </target> ends a block that has not begun"),
         ("<target x>\n</store>", "f:2: </store> ends <target> of line 1: </target> is meant?"),
         ("include none.conf", "f:1: include none.conf: entity not found"),
-        ("include f", "f:1: too many files in files: does one include itself?"),
+        ("include f", "f:1: f includes itself"),
         ("<a", "f:1: a block's line ends with '>'"),
     ] {
         let error = parse(text).expect_err(text);
@@ -94,6 +94,29 @@ fn files_folders_and_patterns_are_included() {
     assert_eq!(values(&section, "k"), ["a", "x", "b", "1", "2"]);
     assert_eq!(values(&section.blocks["target"]["t"], "state"), ["offline"]);
     assert_eq!(section.values("k")[1].place.file.to_str(), Some("/etc/tgt/conf.d/deeper/x"));
+}
+
+#[test]
+fn circles_end_soon() {
+    // Each name leads to the same text: the folder grows with every inclusion.
+    struct Forever;
+    impl Files for Forever {
+        fn read(&self, _: &Path) -> io::Result<Vec<u8>> {
+            Ok(b"include deeper/f\n".to_vec())
+        }
+
+        fn names(&self, _: &Path) -> Option<Vec<String>> {
+            None
+        }
+
+        fn exists(&self, _: &Path) -> bool {
+            true
+        }
+    }
+    let error = read(Path::new("f"), &Forever).expect_err("forever");
+    assert!(error.to_string().ends_with("f:1: too many files in files"), "{error}");
+    let tree = Tree::of(&[("d/a", "include *"), ("d/b", "include *"), ("f", "include d/*")]);
+    assert_eq!(read(Path::new("f"), &tree).expect_err("a circle").to_string(), "d/a:1: d/a includes itself");
 }
 
 #[test]
