@@ -15,6 +15,20 @@ const CASES: &[&str] = &["01", "02", "03", "04", "06", "07", "08", "11", "17", "
 /// Of these, what a pairing of ours with a C tool can show.
 const MIXED: &[&str] = &["06", "07", "08", "11", "17", "18", "19", "20", "23", "26", "32", "33"];
 
+/// What other programs that drive tgt with tgtadm send and read.
+const CLIENTS: &[&str] = &[
+    "40-client-avocado-export",
+    "40-client-eucalyptus-volume",
+    "40-client-grep-listers",
+    "40-client-kubevirt-demo",
+    "40-client-libiscsi-suite",
+    "40-client-longhorn-attach",
+    "40-client-longhorn-detach",
+    "40-client-pacemaker-lun",
+    "40-client-pacemaker-target",
+    "40-client-xcat-node",
+    "40-client-zfs-libshare",
+];
 /// What is done with tgt-admin, by people and by the programs that drive it; only root may.
 const ADMIN: &[&str] = &[
     "29",
@@ -38,6 +52,9 @@ pub fn run(report: &mut Report) {
         ("our tgtadm, our tgtd", ours("tgtadm"), ours("tgtd"), ours("tgt-admin"), CASES),
         ("C tgtadm, our tgtd", installed("tgtadm"), ours("tgtd"), ours("tgt-admin"), MIXED),
         ("our tgtadm, C tgtd", ours("tgtadm"), installed("tgtd"), ours("tgt-admin"), MIXED),
+        ("clients, our tgtadm, our tgtd", ours("tgtadm"), ours("tgtd"), ours("tgt-admin"), CLIENTS),
+        ("clients, C tgtadm, our tgtd", installed("tgtadm"), ours("tgtd"), ours("tgt-admin"), CLIENTS),
+        ("clients, our tgtadm, C tgtd", ours("tgtadm"), installed("tgtd"), ours("tgt-admin"), CLIENTS),
         ("our tgt-admin, tgtadm, tgtd", ours("tgtadm"), ours("tgtd"), ours("tgt-admin"), ADMIN),
         ("our tgt-admin, C tgtadm, C tgtd", installed("tgtadm"), installed("tgtd"), ours("tgt-admin"), ADMIN),
         ("Perl tgt-admin, our tgtadm, our tgtd", ours("tgtadm"), ours("tgtd"), PathBuf::from(SCRIPT), ADMIN),
