@@ -81,7 +81,8 @@ impl Connection {
         let tag = request.referenced_tag;
         match self.tasks.get(tag) {
             Some(task) if task.command.is_some() => {
-                self.window.lose(request.cmd_sn.wrapping_add(u32::from(request.immediate)), |waiting| is_command(waiting, tag));
+                // Wherever it waits: the task goes, and nothing may be left behind that names it. The CmdSN of an immediate request is only the initiator's word.
+                self.window.lose(None, |waiting| is_command(waiting, tag));
                 self.drop_task(tag);
                 true
             }
@@ -109,7 +110,7 @@ impl Connection {
             Waiting::Command(tag) => all_units || tasks.get(*tag).is_some_and(|task| task.lun == request.lun),
             Waiting::Request(_) => false,
         };
-        for waiting in self.window.lose(request.cmd_sn, chosen) {
+        for waiting in self.window.lose(Some(request.cmd_sn), chosen) {
             if let Waiting::Command(tag) = waiting {
                 self.drop_task(tag);
             }

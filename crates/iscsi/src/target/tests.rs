@@ -1252,6 +1252,28 @@ mod management {
     }
 
     #[test]
+    fn an_aborted_command_leaves_nothing_in_the_window() {
+        let mut peer = Peer::logged_in(parameters(), &[]);
+        let missing = peer.read(7, 512);
+        let waiting = peer.read(1, 512);
+        peer.send(&waiting.encode(), b"");
+        // An immediate request may carry any CmdSN.
+        let cmd_sn = core::mem::replace(&mut peer.cmd_sn, 50);
+        abort(&mut peer, 1, waiting.cmd_sn);
+        peer.cmd_sn = cmd_sn;
+        peer.connection.function_response(200, FunctionCode::COMPLETE);
+        let again = ScsiCommand { immediate: true, ..waiting };
+        peer.send(&again.encode(), b"");
+        assert_eq!(command_tags(&peer.events()), [1]);
+        let clear = TaskManagementRequest { immediate: true, function: 4, tag: 9, cmd_sn, ..TaskManagementRequest::default() };
+        peer.send(&clear.encode(), b"");
+        assert_eq!(peer.connection.task_count(), 1, "the task that took over the tag is still there");
+        peer.send(&missing.encode(), b"");
+        assert_eq!(command_tags(&peer.events()), [7]);
+        assert_eq!(peer.connection.task_count(), 2);
+    }
+
+    #[test]
     fn a_command_that_never_came_counts_as_aborted() {
         let mut peer = Peer::logged_in(parameters(), &[]);
         let lost = peer.read(1, 512);

@@ -94,11 +94,12 @@ impl<T> Window<T> {
         Some(self.held.remove(0).1)
     }
 
-    /// Makes the held items before `limit` that `chosen` picks count as lost; gives them back.
-    pub fn lose(&mut self, limit: u32, mut chosen: impl FnMut(&T) -> bool) -> Vec<T> {
+    /// Makes the held items before `limit` (`None`: all) that `chosen` picks count as lost; gives them back.
+    pub fn lose(&mut self, limit: Option<u32>, mut chosen: impl FnMut(&T) -> bool) -> Vec<T> {
         let mut lost = Vec::new();
         for (number, item) in &mut self.held {
-            let pick = distance(limit, *number) < 0 && matches!(item, Held::Waiting(waiting) if chosen(waiting));
+            let before = limit.is_none_or(|limit| distance(limit, *number) < 0);
+            let pick = before && matches!(item, Held::Waiting(waiting) if chosen(waiting));
             if pick && let Held::Waiting(waiting) = core::mem::replace(item, Held::Lost) {
                 lost.push(waiting);
             }
@@ -182,7 +183,7 @@ mod tests {
         window.hold(11, Held::Waiting(1));
         window.hold(12, Held::Waiting(2));
         window.hold(13, Held::Waiting(3));
-        assert_eq!(window.lose(13, |&item| item != 1), [2]);
+        assert_eq!(window.lose(Some(13), |&item| item != 1), [2]);
         window.hold(10, Held::Lost);
         assert_eq!(window.take_next(), Some(Held::Lost));
         assert_eq!(window.take_next(), Some(Held::Waiting(1)));
