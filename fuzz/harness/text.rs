@@ -274,9 +274,9 @@ impl Talk {
         let (_, sent) = self.sent();
         let [(header, text)] = sent.as_slice() else { panic!("{} answers to one Text Request", sent.len()) };
         if Opcode::of(header) == Opcode::REJECT {
-            // The number of a refused request was used up, or not: either way the next one is told.
+            // Its number was used up, or not: either way the next one is told. A request of another exchange leaves this one as it is.
             self.cmd_sn = iscsi::pdu::u32_at(header, 28);
-            return self.collected.clear();
+            return;
         }
         assert_eq!(Opcode::of(header), Opcode::TEXT_RESPONSE);
         let response = TextResponse::decode(header);
