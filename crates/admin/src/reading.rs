@@ -209,6 +209,11 @@ fn driver_request(frame: &Frame) -> Result<Request, Failure> {
 
 fn session(frame: &Frame) -> Result<Request, Failure> {
     match frame.op {
+        // 0 is "not given" on the wire.
+        1 if frame.sid == 0 => Err(missing("a session (--sid)")),
+        1 => Ok(Request::SessionDelete { sid: frame.sid }),
+        // tgtd refuses every `session show`, and a transcript pins that for one target; `connection show` is for that.
+        2 if frame.tid == NO_TID => Ok(Request::SessionShow { tid: None }),
         6 => Ok(Request::SessionStat { sid: frame.sid }),
         op => Err(unknown_operation(Code::InvalidRequest, op)),
     }
@@ -331,6 +336,15 @@ mod tests {
         assert_eq!(read(7, 9, "x"), Err(Code::Unsupported));
         assert_eq!(read(9, 2, ""), Err(Code::InvalidRequest));
         assert_eq!(read(5, 2, ""), Err(Code::InvalidRequest));
+    }
+
+    #[test]
+    fn sessions_are_shown_and_closed_without_a_target() {
+        let session = |op, tid, sid| read_frame(&Frame { mode: 5, op, tid, sid, ..Frame::default() });
+        assert_eq!(session(2, NO_TID, 0), Ok(Request::SessionShow { tid: None }));
+        assert_eq!(session(2, 1, 0), Err(Code::InvalidRequest));
+        assert_eq!(session(1, NO_TID, 7), Ok(Request::SessionDelete { sid: 7 }));
+        assert_eq!(session(1, NO_TID, 0), Err(Code::InvalidRequest));
     }
 
     #[test]

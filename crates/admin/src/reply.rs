@@ -60,7 +60,7 @@ pub enum Answer {
     SessionStat(SessionStatView),
     /// `connection stat`.
     ConnectionStat(Vec<ConnectionStatRow>),
-    /// `connection show`: sessions of a target, newest first.
+    /// `connection show`, `session show`: sessions of a target or of all, newest first.
     Sessions(Vec<SessionView>),
     /// `portal show`, newest first.
     Portals(Vec<crate::view::PortalView>),

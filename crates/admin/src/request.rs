@@ -93,6 +93,15 @@ pub enum Request {
     SessionStat {
         sid: u64,
     },
+    /// Sessions of a target, or of all targets, newest first: [`crate::reply::Answer::Sessions`].
+    SessionShow {
+        #[serde(default)]
+        tid: Option<i32>,
+    },
+    /// Close all connections of a session.
+    SessionDelete {
+        sid: u64,
+    },
     ConnectionShow {
         tid: i32,
     },

@@ -183,6 +183,8 @@ fn dispatch(context: &mut Context<'_>, request: &Request) -> Reply {
         Request::DriverStop => driver::stop(context),
         Request::DriverShow => Ok(driver::show(context)),
         Request::SessionStat { sid } => session::stat(context, *sid),
+        Request::SessionShow { tid } => session::show_sessions(context, *tid),
+        Request::SessionDelete { sid } => session::delete_session(context, *sid),
         Request::ConnectionShow { tid } => session::show(context, *tid),
         Request::ConnectionStat { sid, cid } => session::connection_stat(context, *sid, *cid),
         Request::ConnectionDelete { tid, sid, cid } => session::delete(context, *tid, *sid, *cid),
@@ -214,6 +216,7 @@ fn changes(request: &Request) -> bool {
             | R::PortalShow
             | R::DriverShow
             | R::SessionStat { .. }
+            | R::SessionShow { .. }
             | R::ConnectionShow { .. }
             | R::ConnectionStat { .. }
             | R::AccountShow

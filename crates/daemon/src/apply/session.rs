@@ -17,6 +17,21 @@ pub fn show(context: &Context<'_>, tid: i32) -> Reply {
     Ok(Answer::Sessions(target::sessions_of(context, tid).iter().rev().map(target::session_view).collect()))
 }
 
+/// Sessions of all targets, newest first; or of one.
+pub fn show_sessions(context: &Context<'_>, tid: Option<i32>) -> Reply {
+    match tid {
+        Some(tid) => show(context, tid),
+        None => Ok(Answer::Sessions(context.plane.sessions().iter().rev().map(target::session_view).collect())),
+    }
+}
+
+/// Closes a session, whatever its target.
+pub fn delete_session(context: &Context<'_>, sid: u64) -> Reply {
+    let sessions = context.plane.sessions();
+    let session = sessions.iter().find(|session| session.sid == sid).ok_or(Code::NoSession)?;
+    if context.plane.close_session(session.tid, sid, session.connection.cid) { DONE } else { Err(Code::NoSession.into()) }
+}
+
 /// Closes a connection. With one connection to a session, the session ends with it.
 pub fn delete(context: &Context<'_>, tid: i32, sid: u64, cid: u32) -> Reply {
     if !context.state.targets.contains_key(&tid) {

@@ -234,3 +234,23 @@ fn connections_are_found_before_they_are_closed() {
     assert_eq!((delete(9, 5, 0), delete(1, 9, 0), delete(1, 5, 3), delete(1, 5, 0)), (4, 6, 7, 0));
     assert_eq!(number(&ask(&control, Request::SessionStat { sid: 99 })), 6);
 }
+
+#[test]
+fn sessions_of_all_targets_are_shown_and_closed() {
+    let (control, stub) = control(false);
+    target(&control, 1, "iqn.2020-01.com.example:a");
+    target(&control, 2, "iqn.2020-01.com.example:b");
+    for (sid, tid) in [(5, 1), (6, 2), (7, 1)] {
+        stub.log_in(sid, tid);
+    }
+    let listed = |tid| match ask(&control, Request::SessionShow { tid }) {
+        Ok(Answer::Sessions(views)) => views.iter().map(|view| view.sid).collect::<Vec<_>>(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!((listed(None), listed(Some(1))), (vec![7, 6, 5], vec![7, 5]));
+    assert_eq!(number(&ask(&control, Request::SessionShow { tid: Some(9) })), 4);
+    let delete = |sid| number(&ask(&control, Request::SessionDelete { sid }));
+    assert_eq!((delete(9), delete(6), delete(6)), (6, 0, 6));
+    assert_eq!(listed(None), [7, 5]);
+    assert_eq!(stub.told.lock().expect("no panic").last().map(String::as_str), Some("close session 2 6 0"));
+}
