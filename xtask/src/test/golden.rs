@@ -1,6 +1,6 @@
 //! Transcripts of the C tools: our tools must give the same answers, alone and in both mixed pairings.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -10,37 +10,12 @@ use crate::process::Scratch;
 use crate::report::Report;
 use crate::{process, root};
 
-/// Cases whose modes and devices exist here.
-const CASES: &[&str] = &["01", "02", "03", "04", "06", "07", "08", "11", "17", "18", "19", "20", "23", "26", "27", "28", "32", "33"];
-/// Of these, what a pairing of ours with a C tool can show.
-const MIXED: &[&str] = &["06", "07", "08", "11", "17", "18", "19", "20", "23", "26", "32", "33"];
-
-/// What other programs that drive tgt with tgtadm send and read.
-const CLIENTS: &[&str] = &[
-    "40-client-avocado-export",
-    "40-client-eucalyptus-volume",
-    "40-client-grep-listers",
-    "40-client-kubevirt-demo",
-    "40-client-libiscsi-suite",
-    "40-client-longhorn-attach",
-    "40-client-longhorn-detach",
-    "40-client-pacemaker-lun",
-    "40-client-pacemaker-target",
-    "40-client-xcat-node",
-    "40-client-zfs-libshare",
-];
-/// What is done with tgt-admin, by people and by the programs that drive it; only root may.
-const ADMIN: &[&str] = &[
-    "29",
-    "30",
-    "31",
-    "40-client-cinder-create",
-    "40-client-cinder-in-use",
-    "40-client-cinder-remove",
-    "40-client-init-scripts",
-    "40-client-maas-images",
-    "40-client-opennebula-lun",
-    "40-client-storlever-tree",
+/// Cases that cannot pass with our daemon yet, and why: a case that is not named here is run, and one that passes all the same must leave the list.
+const EXCEPTIONS: &[(&str, &str)] = &[
+    ("05-system-state", "no tapes, changers and discs yet: the list of device types lacks them"),
+    ("15-lu-types", "no tapes, changers and discs yet"),
+    ("21-changer", "no changers yet"),
+    ("40-client-tgt-core-test", "no tapes, changers and discs yet"),
 ];
 /// The Perl script that ours takes the place of.
 const SCRIPT: &str = "/usr/sbin/tgt-admin";
@@ -49,19 +24,16 @@ const SCRIPT: &str = "/usr/sbin/tgt-admin";
 pub fn run(report: &mut Report) {
     let installed = |name: &str| PathBuf::from("/usr/sbin").join(name);
     let pairings = [
-        ("our tgtadm, our tgtd", ours("tgtadm"), ours("tgtd"), ours("tgt-admin"), CASES),
-        ("C tgtadm, our tgtd", installed("tgtadm"), ours("tgtd"), ours("tgt-admin"), MIXED),
-        ("our tgtadm, C tgtd", ours("tgtadm"), installed("tgtd"), ours("tgt-admin"), MIXED),
-        ("clients, our tgtadm, our tgtd", ours("tgtadm"), ours("tgtd"), ours("tgt-admin"), CLIENTS),
-        ("clients, C tgtadm, our tgtd", installed("tgtadm"), ours("tgtd"), ours("tgt-admin"), CLIENTS),
-        ("clients, our tgtadm, C tgtd", ours("tgtadm"), installed("tgtd"), ours("tgt-admin"), CLIENTS),
-        ("our tgt-admin, tgtadm, tgtd", ours("tgtadm"), ours("tgtd"), ours("tgt-admin"), ADMIN),
-        ("our tgt-admin, C tgtadm, C tgtd", installed("tgtadm"), installed("tgtd"), ours("tgt-admin"), ADMIN),
-        ("Perl tgt-admin, our tgtadm, our tgtd", ours("tgtadm"), ours("tgtd"), PathBuf::from(SCRIPT), ADMIN),
+        ("our tgt-admin, tgtadm, tgtd", ours("tgtadm"), ours("tgtd"), ours("tgt-admin"), EXCEPTIONS),
+        ("C tgtadm, our tgt-admin, tgtd", installed("tgtadm"), ours("tgtd"), ours("tgt-admin"), EXCEPTIONS),
+        ("our tgt-admin, tgtadm, C tgtd", ours("tgtadm"), installed("tgtd"), ours("tgt-admin"), &[]),
+        ("our tgt-admin, C tgtadm, C tgtd", installed("tgtadm"), installed("tgtd"), ours("tgt-admin"), &[]),
+        ("Perl tgt-admin, our tgtadm, tgtd", ours("tgtadm"), ours("tgtd"), PathBuf::from(SCRIPT), EXCEPTIONS),
+        ("Perl tgt-admin, C tgtadm, our tgtd", installed("tgtadm"), ours("tgtd"), PathBuf::from(SCRIPT), EXCEPTIONS),
     ];
-    for (name, tgtadm, tgtd, tgt_admin, cases) in pairings {
+    for (name, tgtadm, tgtd, tgt_admin, exceptions) in pairings {
         let tools = [("TGTADM", &tgtadm), ("TGTD", &tgtd), ("TGT_ADMIN", &tgt_admin)];
-        report.check(&format!("golden, {name}, {} cases", cases.len()), || run_cases(&tools, cases));
+        report.check(&format!("golden, {name}"), || run_cases(&tools, exceptions));
     }
     report.check("tape images of both tgtimg are the same bytes, and each shows the other's", compare_images);
 }
@@ -70,30 +42,72 @@ fn ours(name: &str) -> PathBuf {
     root().join("target/release").join(name)
 }
 
-fn run_cases(tools: &[(&str, &PathBuf)], cases: &[&str]) -> Result<()> {
+/// Runs every case there is; those of `exceptions` must fail, all others pass.
+fn run_cases(tools: &[(&str, &PathBuf)], exceptions: &[(&str, &str)]) -> Result<()> {
     let folder = root().join("tests/golden");
-    let mut files = Vec::new();
-    for case in cases {
-        let found = std::fs::read_dir(&folder)?.filter_map(|entry| entry.ok().map(|entry| entry.path())).find(|path| {
-            path.extension().is_some_and(|extension| extension == "case")
-                && path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(case))
-        });
-        files.push(found.with_context(|| format!("no golden case {case}"))?);
-    }
+    let names = case_names(&folder)?;
     let mut command = Command::new("python3");
     command
-        .arg(folder.join("run.py"))
-        .args(&files)
+        .args([Path::new("run.py"), Path::new("-v")])
+        .args(names.iter().map(|name| format!("{name}.case")))
         .envs(tools.iter().copied())
         .env("TGTIMG", ours("tgtimg"))
         .env("TGT_SETUP_LUN", ours("tgt-setup-lun"))
         .current_dir(&folder);
-    let output = process::run(&mut command, Duration::from_secs(300))?;
-    let expected = format!("{} passed, 0 failed", cases.len());
-    if output.lines().last() != Some(expected.as_str()) {
-        bail!("expected '{expected}'\n{}", process::tail(&output));
+    // Its status tells of failures, of which some are foreseen.
+    let (_, output) = process::finish(&mut command, Duration::from_secs(300))?;
+    let wrong = judge(&names, exceptions, &output);
+    if !wrong.is_empty() {
+        bail!("{}\n{}", wrong.join("\n"), failures(&output, exceptions));
     }
     Ok(())
+}
+
+/// Names of all cases, in order.
+fn case_names(folder: &Path) -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "case") {
+            names.push(path.file_stem().context("a case without a name")?.to_string_lossy().into_owned());
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// What the runner printed against what must come out; each complaint in one line.
+fn judge(names: &[String], exceptions: &[(&str, &str)], output: &str) -> Vec<String> {
+    let printed = |verdict: &str, name: &str| output.lines().any(|line| line.split_whitespace().eq([verdict, name]));
+    let mut wrong: Vec<String> = exceptions
+        .iter()
+        .filter(|(name, _)| names.iter().all(|known| known != name))
+        .map(|(name, _)| format!("{name} is an exception, but there is no such case"))
+        .collect();
+    for name in names {
+        let reason = exceptions.iter().find(|(exception, _)| exception == name).map(|(_, reason)| reason);
+        match (printed("ok", name), printed("FAIL", name), reason) {
+            (true, false, None) | (false, true, Some(_)) => {}
+            (true, false, Some(reason)) => wrong.push(format!("{name} passes: it must leave the list of exceptions ({reason})")),
+            (false, true, None) => wrong.push(format!("{name} fails")),
+            _ => wrong.push(format!("{name} was not run to its end")),
+        }
+    }
+    wrong
+}
+
+/// The runner's account of the failures that nobody foresaw.
+fn failures(output: &str, exceptions: &[(&str, &str)]) -> String {
+    let mut shown = false;
+    let lines = output.lines().filter(|line| {
+        if let Some(name) = line.strip_prefix("FAIL ") {
+            shown = exceptions.iter().all(|(exception, _)| *exception != name);
+        } else if !line.starts_with("    ") {
+            shown = !line.starts_with("ok ");
+        }
+        shown
+    });
+    process::tail(&lines.collect::<Vec<_>>().join("\n"))
 }
 
 /// Cartridges as the options describe them.
@@ -133,4 +147,26 @@ fn compare_images() -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_case_is_forgotten_and_no_exception_outlives_its_reason() {
+        let names: Vec<String> = ["01-a", "02-b", "03-c"].map(Into::into).into();
+        let exceptions: &[(&str, &str)] = &[("02-b", "no tapes")];
+        assert_eq!(judge(&names, exceptions, "ok   01-a\nFAIL 02-b\n    why\nok   03-c\n2 passed, 1 failed\n"), Vec::<String>::new());
+        assert_eq!(judge(&names, exceptions, "ok   01-a\nok   02-b\nok   03-c\n"), ["02-b passes: it must leave the list of exceptions (no tapes)"]);
+        assert_eq!(judge(&names, exceptions, "FAIL 01-a\nFAIL 02-b\n"), ["01-a fails", "03-c was not run to its end"]);
+        assert_eq!(judge(&names[..1], exceptions, "ok   01-a\n"), ["02-b is an exception, but there is no such case"]);
+    }
+
+    #[test]
+    fn every_exception_is_a_case() {
+        let names = case_names(&root().join("tests/golden")).expect("the folder");
+        assert!(EXCEPTIONS.iter().all(|(name, reason)| names.iter().any(|known| known == name) && !reason.is_empty()));
+        assert!(names.len() >= 50, "{}", names.len());
+    }
 }
