@@ -5,6 +5,7 @@
 //! [`options`] holds the option tables and the parser of the command lines that make such requests.
 #![forbid(unsafe_code)]
 
+pub mod binding;
 pub mod client;
 pub mod code;
 pub mod configuration;
@@ -19,5 +20,6 @@ pub mod reply;
 pub mod request;
 pub mod setting;
 pub mod show;
+pub mod unit_setting;
 pub mod view;
 pub mod wire;

@@ -151,7 +151,7 @@ fn unit_new(frame: &Frame, text: &str) -> Result<UnitNew, Failure> {
     }
     let device_type =
         u8::try_from(frame.device_type).map_err(|_| Code::InvalidRequest.because(format!("there is no device type {}", frame.device_type)))?;
-    let mut new = UnitNew { tid: frame.tid, lun: frame.lun, device_type, path: None, bstype: None, bsopts: None, bsoflags: None, blocksize: None };
+    let mut new = UnitNew { tid: frame.tid, lun: frame.lun, device_type, ..UnitNew::default() };
     for item in items(text) {
         let Some((key, value)) = item.split_once('=') else { continue };
         let value = value.to_owned();

@@ -118,6 +118,11 @@ pub enum Request {
         user: String,
         password: String,
     },
+    /// A new password; what the account is bound to stays. Sessions stay, later logins prove the new one.
+    AccountUpdate {
+        user: String,
+        password: String,
+    },
     AccountDelete {
         user: String,
     },
@@ -215,7 +220,7 @@ pub enum Binding {
 }
 
 /// A new logical unit. Checks in order: target (4), number (10), store, flags, type and medium (17).
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub struct UnitNew {
     pub tid: i32,
@@ -238,6 +243,9 @@ pub struct UnitNew {
     /// Bytes, a power of two: tgt ignores others, and so does the wire.
     #[serde(default)]
     pub blocksize: Option<u32>,
+    /// Settings as in [`Request::UnitUpdate`], in force before anybody sees the unit; when one is refused, there is no unit. tgtadm's wire has none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parameters: Vec<(String, String)>,
 }
 
 /// Portals to open or to close.

@@ -51,7 +51,7 @@ impl TargetSetting {
     /// # Errors
     /// [`Code::InvalidRequest`] with the reason.
     pub fn parse(name: &str, value: &str) -> Result<TargetSetting, Failure> {
-        let bad = || Code::InvalidRequest.because(format!("'{value}' is no value for {name}"));
+        let bad = || Code::InvalidRequest.because(format!("'{value}' is no value for {name}{}", allowed(name)));
         if name == "state" {
             return RunState::from_word(value).map(TargetSetting::State).ok_or_else(bad);
         }
@@ -79,9 +79,36 @@ impl TargetSetting {
             return Ok(TargetSetting::RedirectCallback(value.into()));
         }
         let key = Key::ALL.iter().copied().find(|key| key.name().eq_ignore_ascii_case(name));
-        let key = key.ok_or_else(|| Code::InvalidRequest.because(format!("a target has no setting '{name}'")))?;
+        let key = key.ok_or_else(|| Code::InvalidRequest.because(format!("a target has no setting '{name}': {}", names().join(", "))))?;
         Ok(TargetSetting::Key(key, key.read(value).ok_or_else(bad)?))
     }
+}
+
+/// Settings that are no negotiation keys, and what they take.
+const OWN: &[(&str, &str)] = &[
+    ("state", "ready or offline"),
+    ("nop_interval", "seconds between pings, 0: none"),
+    ("nop_count", "unanswered pings before the connection is closed"),
+    ("RedirectAddress", "address where logins are sent; nothing: they stay here"),
+    ("RedirectPort", "port where logins are sent"),
+    ("RedirectReason", "Temporary or Permanent"),
+    ("RedirectCallback", "program that says where a login is sent"),
+];
+
+/// Every setting of a target and what may be set, in words: for help texts and refusals.
+pub fn rows() -> Vec<(&'static str, String)> {
+    let own = OWN.iter().map(|(name, allowed)| (*name, (*allowed).to_owned()));
+    own.chain(Key::ALL.iter().map(|key| (key.name(), key.allowed()))).collect()
+}
+
+/// Names of all settings.
+fn names() -> Vec<&'static str> {
+    rows().iter().map(|row| row.0).collect()
+}
+
+/// `: ` and what the setting takes, or nothing for a name that is none.
+fn allowed(name: &str) -> String {
+    rows().iter().find(|row| row.0.eq_ignore_ascii_case(name)).map(|row| format!(": {}", row.1)).unwrap_or_default()
 }
 
 /// May a target be called so? Letters, digits, `:`, `.` and `-`, as in tgt.
@@ -171,6 +198,17 @@ impl Key {
     /// As negotiation spells it.
     pub fn name(self) -> &'static str {
         self.row().1
+    }
+
+    /// What it takes, in words.
+    fn allowed(self) -> String {
+        match self.row().2 {
+            Kind::Boolean => "Yes or No".into(),
+            Kind::Number(low, high) => format!("{low} to {high}"),
+            Kind::ZeroOrFromTwo => format!("0, or 2 to {}", u32::MAX),
+            Kind::Digest => "None, CRC32C, or both with a comma between".into(),
+            Kind::Reject => "anything; always answered Reject".into(),
+        }
     }
 
     /// Value of a new target.
@@ -296,6 +334,23 @@ mod tests {
         assert!(parameters.flag(Key::HeaderDigest) && !parameters.flag(Key::DataDigest));
         assert_eq!(parameters.number(Key::MaxQueueCmd), 128);
         assert_eq!(parameters.lines()[1], ("HeaderDigest".into(), "CRC32C".into()));
+    }
+
+    #[test]
+    fn refusals_tell_what_is_allowed() {
+        let detail = |name, value| TargetSetting::parse(name, value).map_err(|failure| failure.detail);
+        assert_eq!(detail("MaxBurstLength", "5"), Err("'5' is no value for MaxBurstLength: 512 to 16777215".into()));
+        assert_eq!(detail("state", "up"), Err("'up' is no value for state: ready or offline".into()));
+        let unknown = detail("colour", "red").unwrap_err();
+        assert!(unknown.starts_with("a target has no setting 'colour': state, nop_interval,") && unknown.ends_with("MaxQueueCmd"), "{unknown}");
+    }
+
+    #[test]
+    fn every_row_is_a_setting() {
+        for (name, allowed) in rows() {
+            let known = !TargetSetting::parse(name, "\u{1}").is_err_and(|failure| failure.detail.contains("no setting"));
+            assert!(known && !allowed.is_empty(), "{name}");
+        }
     }
 
     #[test]

@@ -79,12 +79,11 @@ fn lines() -> Vec<(String, Vec<u8>)> {
     let unit = UnitNew {
         tid: 1,
         lun: 1,
-        device_type: 0,
         path: Some("/tmp/disk.img".into()),
         bstype: Some("rdwr".into()),
-        bsopts: None,
         bsoflags: Some("direct".into()),
         blocksize: Some(512),
+        ..UnitNew::default()
     };
     let requests = [
         Request::SystemShow,

@@ -22,6 +22,13 @@ pub fn new(context: &mut Context<'_>, user: &str, password: &str) -> Reply {
     DONE
 }
 
+/// A new password; bindings stay.
+pub fn update(context: &mut Context<'_>, user: &str, password: &str) -> Reply {
+    let account = context.state.accounts.iter_mut().find(|account| account.user == user).ok_or(Code::NoAccount)?;
+    account.password = password.as_bytes().into();
+    DONE
+}
+
 /// Removes an account and all its bindings.
 pub fn delete(context: &mut Context<'_>, user: &str) -> Reply {
     let state = &mut *context.state;

@@ -7,6 +7,7 @@ mod driver;
 mod error;
 mod parameter;
 mod portal;
+mod reason;
 mod session;
 mod system;
 mod target;
@@ -94,6 +95,7 @@ impl Control {
         let mut state = self.lock();
         let mut context = Context { state: &mut state, plane: &*self.plane, log: &self.log, news: Vec::new(), end: false };
         let reply = gate(&context, envelope).and_then(|()| dispatch(&mut context, &envelope.request));
+        let reply = reply.map_err(|failure| reason::explain(&context, &envelope.request, failure));
         if changes(&envelope.request) {
             context.publish();
         }
@@ -153,7 +155,7 @@ fn gate(context: &Context<'_>, envelope: &Envelope) -> Result<(), Failure> {
     match envelope.driver.as_deref() {
         None => Ok(()),
         Some(DRIVER) if driver_request || context.state.driver == DriverState::Ready => Ok(()),
-        Some(name) => Err(Code::NoDriver.because(format!("driver `{name}`"))),
+        Some(name) => Err(Code::NoDriver.because(format!("driver `{name}` is not there or not ready: {DRIVER} is the only one"))),
     }
 }
 
@@ -189,6 +191,7 @@ fn dispatch(context: &mut Context<'_>, request: &Request) -> Reply {
         Request::ConnectionStat { sid, cid } => session::connection_stat(context, *sid, *cid),
         Request::ConnectionDelete { tid, sid, cid } => session::delete(context, *tid, *sid, *cid),
         Request::AccountNew { user, password } => account::new(context, user, password),
+        Request::AccountUpdate { user, password } => account::update(context, user, password),
         Request::AccountDelete { user } => account::delete(context, user),
         Request::AccountShow => Ok(account::show(context)),
         Request::AccountBind { tid, user, outgoing } => account::bind(context, *tid, user, *outgoing),
@@ -234,6 +237,7 @@ fn changes(request: &Request) -> bool {
 fn record(request: &Request, reply: &Reply) {
     let shown = match request {
         Request::AccountNew { user, .. } => format!("AccountNew {{ user: {user:?} }}"),
+        Request::AccountUpdate { user, .. } => format!("AccountUpdate {{ user: {user:?} }}"),
         other => format!("{other:?}"),
     };
     match reply {

@@ -8,6 +8,7 @@ use std::sync::{Arc, MutexGuard};
 use admin::code::Code;
 use admin::number;
 use admin::reply::{Failure, Reply};
+use admin::unit_setting;
 use device::{Parameter, ParameterError};
 use scsi::SenseFormat;
 use target::Unit;
@@ -30,6 +31,11 @@ pub fn update(context: &mut Context<'_>, tid: i32, lun: u64, parameters: &[(Stri
     }
     context.plane.attend(&unit.cell);
     result.and(DONE)
+}
+
+/// Settings of a unit that nobody has seen yet: the first bad one is the result.
+pub fn set_first(unit: &mut UnitState, parameters: &[(String, String)]) -> Result<(), Failure> {
+    parameters.iter().try_for_each(|(key, value)| apply(unit, key, value))
 }
 
 fn apply(unit: &mut UnitState, key: &str, value: &str) -> Result<(), Failure> {
@@ -69,7 +75,7 @@ fn read(key: &str, value: &str) -> Result<Parameter, Failure> {
         "mode_page" => mode_page(value)?,
         "thin_provisioning" => Parameter::ThinProvisioning(flag),
         "rotation_rate" => Parameter::RotationRate(u16::try_from(decimal).map_err(bad)?),
-        _ => return Err(Code::InvalidRequest.because(format!("a disk has no parameter `{key}`"))),
+        _ => return Err(Code::InvalidRequest.because(format!("a disk has no parameter `{key}`: {}", unit_setting::names().join(", ")))),
     })
 }
 

@@ -10,7 +10,7 @@ use admin::setting::{self, Parameters, Redirect, TargetSetting};
 use admin::view::{ConnectionView, SessionView, TargetParametersView, TargetView};
 use target::access::AccessList;
 
-use super::{Context, DONE, DRIVER, unit};
+use super::{Context, DONE, DRIVER, reason, unit};
 use crate::plane::Session;
 use crate::state::{ACCOUNT_LIMIT, State, TARGET_LIMIT, TargetState};
 
@@ -35,11 +35,11 @@ pub fn create(state: &mut State, tid: i32, name: &str) -> Result<(), Failure> {
     if !setting::is_target_name(name) {
         return Err(Code::InvalidRequest.because(format!("a target's name has letters, digits, `:`, `.` and `-` only, not `{name}`")));
     }
-    if state.targets.contains_key(&tid) {
-        return Err(Code::TargetExists.because(format!("target {tid}")));
+    if let Some(taken) = state.targets.get(&tid) {
+        return Err(Code::TargetExists.because(format!("number {tid} is taken by target `{}`", taken.name)));
     }
-    if state.targets.values().any(|target| target.name == name) {
-        return Err(Code::TargetExists.because(format!("target `{name}`")));
+    if let Some(taken) = state.targets.values().find(|target| target.name == name) {
+        return Err(Code::TargetExists.because(format!("target {} is called `{name}` already", taken.tid)));
     }
     if state.targets.len() >= TARGET_LIMIT {
         return Err(Code::NoMemory.because(format!("there are {TARGET_LIMIT} targets already")));
@@ -71,7 +71,7 @@ pub fn delete(context: &mut Context<'_>, tid: i32, force: bool) -> Reply {
     let sessions = sessions_of(context, tid);
     if !sessions.is_empty() {
         if !force {
-            return Err(Code::TargetActive.because(format!("{} session(s)", sessions.len())));
+            return Err(Code::TargetActive.because(format!("target {tid} has {} session(s): close them first, or force it", sessions.len())));
         }
         close(context, tid);
     }
@@ -128,7 +128,7 @@ fn bind_one(state: &mut State, tid: i32, rule: &Binding) -> Result<(), Failure> 
     if let Binding::Host(host) = rule
         && state.targets.values().any(|target| target.hosts.contains(host))
     {
-        return Err(Code::BindingExists.into());
+        return Err(Code::BindingExists.because(format!("host {host} is bound already")));
     }
     let target = state.targets.get_mut(&tid).ok_or(Code::NoTarget)?;
     let (list, text) = match rule {
@@ -140,7 +140,7 @@ fn bind_one(state: &mut State, tid: i32, rule: &Binding) -> Result<(), Failure> 
         Binding::Name(text) => (&mut target.access.names, text),
     };
     if list.contains(text) {
-        return Err(Code::RuleExists.into());
+        return Err(Code::RuleExists.because(format!("target {tid} lets `{text}` in already")));
     }
     if list.len() >= ACCOUNT_LIMIT {
         return Err(Code::NoMemory.because(format!("there are {ACCOUNT_LIMIT} rules already")));
@@ -165,10 +165,14 @@ pub fn unbind(context: &mut Context<'_>, tid: i32, rules: &[Binding]) -> Reply {
             Binding::Address(text) => (&mut target.access.addresses, text),
             Binding::Name(text) => (&mut target.access.names, text),
         };
-        let place = list.iter().position(|bound| bound == text).ok_or(Code::NoRule)?;
+        let place = list.iter().position(|bound| bound == text).ok_or_else(|| no_rule(tid, text, list))?;
         list.remove(place);
     }
     DONE
+}
+
+fn no_rule(tid: i32, text: &str, list: &[String]) -> Failure {
+    Code::NoRule.because(format!("target {tid} has no rule `{text}`: {}", reason::listed(list)))
 }
 
 pub fn show_all(context: &Context<'_>) -> Answer {

@@ -12,7 +12,7 @@ fn target(control: &Control, tid: i32, name: &str) -> u32 {
 }
 
 fn disk(tid: i32, lun: u64) -> UnitNew {
-    UnitNew { tid, lun, device_type: 0, path: Some("1M".into()), bstype: Some("memory".into()), bsopts: None, bsoflags: None, blocksize: None }
+    UnitNew { tid, lun, path: Some("1M".into()), bstype: Some("memory".into()), ..UnitNew::default() }
 }
 
 fn unit(control: &Control, new: UnitNew) -> u32 {
@@ -253,4 +253,34 @@ fn sessions_of_all_targets_are_shown_and_closed() {
     assert_eq!((delete(9), delete(6), delete(6)), (6, 0, 6));
     assert_eq!(listed(None), [7, 5]);
     assert_eq!(stub.told.lock().expect("no panic").last().map(String::as_str), Some("close session 2 6 0"));
+}
+
+#[test]
+fn a_unit_has_its_settings_from_the_first_moment_or_does_not_exist() {
+    let (control, stub) = control(false);
+    target(&control, 1, "iqn.2020-01.com.example:a");
+    let with = |parameters: &[(&str, &str)]| UnitNew {
+        parameters: parameters.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect(),
+        ..disk(1, 1)
+    };
+    assert_eq!(unit(&control, with(&[("readonly", "1"), ("nosuch", "1")])), 17);
+    assert_eq!(published(&stub), [(1, vec![0])]);
+    assert!(stub.told.lock().expect("no panic").is_empty());
+    assert_eq!(unit(&control, with(&[("readonly", "1"), ("vendor_id", "ACME")])), 0);
+    assert!(shown_unit(&control, 1, 1).read_only);
+}
+
+#[test]
+fn an_account_takes_a_new_password_and_stays_bound() {
+    let (control, stub) = control(false);
+    target(&control, 1, "iqn.2020-01.com.example:a");
+    let update = |password: &str| number(&ask(&control, Request::AccountUpdate { user: "alice".into(), password: password.into() }));
+    assert_eq!(update("first"), 15);
+    ask(&control, Request::AccountNew { user: "alice".into(), password: "first".into() }).expect("made");
+    ask(&control, Request::AccountBind { tid: Some(1), user: "alice".into(), outgoing: false }).expect("bound");
+    assert_eq!(update("second"), 0);
+    assert_eq!(shown(&control)[0].incoming, ["alice"]);
+    let model = stub.model.lock().expect("no panic");
+    let target = &model.as_ref().expect("published").targets[&1];
+    assert!(target.authentication.incoming.iter().any(|account| account.password[..] == *b"second"), "not published");
 }

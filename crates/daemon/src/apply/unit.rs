@@ -13,7 +13,7 @@ use store::{File, Memory, Null, OpenOptions, Store};
 use target::Unit;
 use transport::model::UnitCell;
 
-use super::{Context, DONE, News};
+use super::{Context, DONE, News, parameter};
 use crate::identity;
 use crate::state::{State, StoreFlags, UNIT_LIMIT, UnitState};
 
@@ -68,8 +68,21 @@ pub fn new(context: &mut Context<'_>, request: &UnitNew) -> Reply {
         identity: None,
     };
     let cell = create(context.state, request.tid, new)?;
+    if let Err(failure) = first_settings(context.state, request) {
+        // Nobody has seen it: its model was never published.
+        if let Some(unit) = context.state.targets.get_mut(&request.tid).and_then(|target| target.units.remove(&request.lun)) {
+            context.state.faults.detach(request.tid, request.lun, &mut unit.cell.lock());
+        }
+        return Err(failure);
+    }
     context.news.push(News::Added(cell));
     DONE
+}
+
+fn first_settings(state: &mut State, request: &UnitNew) -> Result<(), Failure> {
+    let target = state.targets.get_mut(&request.tid).ok_or(Code::NoTarget)?;
+    let unit = target.units.get_mut(&request.lun).ok_or(Code::NoUnit)?;
+    parameter::set_first(unit, &request.parameters)
 }
 
 /// The store's word as we keep it.
