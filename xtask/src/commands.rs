@@ -33,6 +33,8 @@ const FILES: &[(&str, &[&str])] = &[
     ("device/src/disk/verify.rs", &["2f", "8f", "af"]),
     ("device/src/disk/write_same.rs", &["41", "93"]),
     ("device/src/primary/inquiry.rs", &["12"]),
+    ("device/src/primary/log_select.rs", &["4c"]),
+    ("device/src/primary/log_sense.rs", &["4d"]),
     ("device/src/primary/mode_select.rs", &["15", "55"]),
     ("device/src/primary/mode_sense.rs", &["1a", "5a"]),
     ("device/src/primary/opcodes.rs", &["a3/0c", "a3/0d"]),

@@ -1,6 +1,6 @@
 //! The front of a logical unit: gates, dispatch, medium, settings.
 
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -11,8 +11,10 @@ use scsi::{Asc, BlockCount, BlockRange, BlockSize, DeviceType, Outcome, Sense, S
 use crate::cdb::{self, fail};
 use crate::operation::{Notice, Request, Step, StoreFault, StoreResult};
 use crate::parameter::{Medium, Parameter, ParameterError, UnitSettings, UnitView};
+use crate::primary::exceptions::{self, Exceptions, Method};
 use crate::primary::mode_pages::ModePages;
 use crate::progress::{Progress, State};
+use crate::statistics::{Ended, Statistics};
 use crate::{controller, disk, primary};
 
 /// Most bytes one READ, WRITE, VERIFY or WRITE AND VERIFY may move, told as MAXIMUM TRANSFER LENGTH (VPD page B0h):
@@ -57,6 +59,15 @@ pub struct Device {
     prevents: Vec<u64>,
     notices: VecDeque<Notice>,
     flush_failed: bool,
+    /// Time of the last input, and of the first: power on.
+    now: u64,
+    powered: Option<u64>,
+    pub(crate) statistics: Statistics,
+    pub(crate) exceptions: Exceptions,
+    /// Start-stop log page: as an initiator set it.
+    pub(crate) accounting_date: [u8; 6],
+    /// Application client log page: general usage parameters.
+    pub(crate) application_log: BTreeMap<u16, Vec<u8>>,
 }
 
 impl Device {
@@ -82,7 +93,41 @@ impl Device {
             prevents: Vec::new(),
             notices: VecDeque::new(),
             flush_failed: false,
+            now: 0,
+            powered: None,
+            statistics: Statistics::default(),
+            exceptions: Exceptions::default(),
+            accounting_date: [b' '; 6],
+            application_log: BTreeMap::new(),
         }
+    }
+
+    /// Time passes: monotonic, in nanoseconds. Call before everything else that happens at that time. `idle`: no command was running since the last call.
+    pub fn tick(&mut self, now: u64, idle: bool) {
+        self.powered.get_or_insert(now);
+        if idle && self.now != 0 {
+            self.statistics.idle = self.statistics.idle.saturating_add(now.saturating_sub(self.now));
+        }
+        self.now = now;
+    }
+
+    /// Nanoseconds since power on.
+    pub(crate) fn power_on(&self) -> u64 {
+        self.powered.map_or(0, |powered| self.now.saturating_sub(powered))
+    }
+
+    /// A command ended, whoever decided how: log pages count it.
+    pub fn ended(&mut self, ended: &Ended<'_>) {
+        if self.kind == DeviceType::DISK {
+            let range = ended.row.and_then(|row| self.range(row, ended.cdb));
+            let (power_on, shift, cached) = (self.power_on(), self.settings.block_size.shift(), !self.stable(false));
+            self.statistics.count(ended, range, power_on, shift, cached);
+        }
+    }
+
+    /// What REQUEST SENSE tells of a unit that is ready and has no unit attention.
+    pub fn sense_on_request(&self) -> Option<Sense> {
+        self.exceptions.on_request(&self.modes)
     }
 
     /// Peripheral device type.
@@ -162,7 +207,21 @@ impl Device {
             DeviceType::DISK => disk::begin(self, request),
             _ => controller::begin(self, request),
         };
-        (Progress { state, epoch: self.epoch }, step)
+        (Progress { state, epoch: self.epoch }, self.with_exception(step))
+    }
+
+    /// Where a command ends well, an informational exception that is due is reported.
+    fn with_exception(&mut self, mut step: Step) -> Step {
+        if let Step::Finish(outcome) = &mut step
+            && exceptions::may_tell(outcome)
+        {
+            match self.exceptions.due(&self.modes, self.now) {
+                Some(Method::UnitAttention) => self.notify(self.exceptions.reported(), None),
+                Some(method) => exceptions::tell(method, outcome),
+                None => {}
+            }
+        }
+        step
     }
 
     /// The data of a [`Step::Fetch`] are complete. `data` holds them when the step asked for `inline`, otherwise it is empty.
@@ -172,15 +231,18 @@ impl Device {
             progress.state = State::Ended;
             return fail(self.not_ready_now(), 0);
         }
-        match &mut progress.state {
+        let step = match &mut progress.state {
             State::Write(write) => write.fetched(),
             State::Verify(verify) => verify.fetched(),
             State::CompareAndWrite(command) => command.fetched(),
             State::WriteSame(command) => command.fetched(data),
             State::Unmap(command) => command.fetched(self, data),
             State::ModeSelect(command) => command.fetched(self, data),
+            State::Parameters(command) => command.fetched(self, data),
             _ => fail(internal_failure(), 0),
-        }
+        };
+        // MODE SELECT may just have asked for the exception: the next command tells it.
+        if matches!(progress.state, State::ModeSelect(_)) { step } else { self.with_exception(step) }
     }
 
     /// A store operation ended.
@@ -190,7 +252,7 @@ impl Device {
             progress.state = State::Ended;
             return fail(self.not_ready_now(), 0);
         }
-        step
+        if matches!(progress.state, State::ModeSelect(_)) { step } else { self.with_exception(step) }
     }
 
     /// For a step that waited: `Err` when the medium with which the command began was exchanged meanwhile. The command ends so, and leaves the new one alone.
@@ -211,13 +273,14 @@ impl Device {
             State::LbaStatus(command) => command.stored(self, result),
             State::ModeSelect(command) => command.stored(self, result),
             State::StartStop(command) => command.stored(self, result),
-            State::Ended => fail(internal_failure(), 0),
+            State::Ended | State::Parameters(_) => fail(internal_failure(), 0),
         }
     }
 
     /// LOGICAL UNIT RESET or power on: mode parameters back to their defaults, prevent flags cleared.
     pub fn reset(&mut self) {
         self.modes.reset();
+        self.exceptions.restart(&self.modes);
         self.prevents.clear();
     }
 
@@ -267,6 +330,7 @@ impl Device {
             Parameter::Online(online) => return self.set_online(online, None),
             Parameter::ModePage { page, subpage, size, data } => {
                 self.modes.set_page(page, subpage, size, &data)?;
+                self.exceptions.restart(&self.modes);
                 Some(MODE_PARAMETERS_CHANGED)
             }
             geometry => self.set_geometry(geometry)?,
@@ -408,6 +472,11 @@ impl Device {
     /// Must a write be durable before it is acknowledged? Always without a write cache.
     pub(crate) fn stable(&self, force_unit_access: bool) -> bool {
         (force_unit_access && !is_planted(Bug::FuaIgnored)) || !self.modes.write_cache_enabled()
+    }
+
+    /// Status of the background operation log page: none is ever at work (SBC-4, background operation log page).
+    pub(crate) fn background_operation_status(&self) -> u8 {
+        0
     }
 
     pub(crate) fn removal_prevented(&self) -> bool {

@@ -23,11 +23,13 @@ pub mod operation;
 pub mod parameter;
 pub mod primary;
 mod progress;
+mod statistics;
 
 pub use device::Device;
 pub use operation::{Extent, Notice, PortIdentity, Request, Step, StoreAnswer, StoreFault, StoreOp, StoreResult};
 pub use parameter::{Medium, Parameter, ParameterError, UnitSettings, UnitView};
 pub use progress::Progress;
+pub use statistics::Ended;
 
 #[cfg(test)]
 mod tests;

@@ -9,6 +9,7 @@ use crate::disk::unmap::Unmap;
 use crate::disk::verify::Verify;
 use crate::disk::write_same::WriteSame;
 use crate::primary::mode_select::ModeSelect;
+use crate::primary::parameters::ParameterList;
 use crate::primary::start_stop::StartStop;
 
 /// A running command. READ and WRITE keep nothing on the heap.
@@ -37,4 +38,5 @@ pub(crate) enum State {
     LbaStatus(LbaStatus),
     ModeSelect(Box<ModeSelect>),
     StartStop(StartStop),
+    Parameters(Box<ParameterList>),
 }

@@ -42,6 +42,8 @@ pub enum Operation {
     Verify10,
     PreFetch10,
     SynchronizeCache10,
+    LogSelect,
+    LogSense,
     WriteSame10,
     Unmap,
     ModeSelect10,
@@ -353,7 +355,7 @@ mod tests {
         }
         let disk: BTreeSet<Operation> = rows_for(DeviceType::DISK).map(|row| row.operation).collect();
         assert_eq!(disk.len(), rows_for(DeviceType::DISK).count());
-        assert_eq!(disk.len(), 48, "one row for every operation");
+        assert_eq!(disk.len(), 50, "one row for every operation");
         for &operation in &disk {
             assert_eq!(by_operation(operation).map(|row| row.operation), Some(operation));
         }

@@ -1,6 +1,7 @@
 //! The rows of the command table, a file for each family of device types, joined and sorted while compiling.
 
 mod block;
+mod monitor;
 mod primary;
 
 use crate::command::CommandRow;
@@ -11,7 +12,10 @@ const ALL: &[DeviceType] = &[DeviceType::DISK, DeviceType::CONTROLLER];
 const DISK: &[DeviceType] = &[DeviceType::DISK];
 const CONTROLLER: &[DeviceType] = &[DeviceType::CONTROLLER];
 
-const COUNT: usize = primary::ROWS.len() + block::ROWS.len();
+/// The files, in order.
+const FILES: [&[CommandRow]; 3] = [primary::ROWS, monitor::ROWS, block::ROWS];
+
+const COUNT: usize = primary::ROWS.len() + monitor::ROWS.len() + block::ROWS.len();
 
 /// All rows, in order of operation code and service action; rows that differ in device types only keep the order of their file.
 pub(crate) static TABLE: [CommandRow; COUNT] = table();
@@ -21,9 +25,13 @@ pub(crate) static BY_OPCODE: [(u8, u8); 256] = by_opcode();
 
 const fn table() -> [CommandRow; COUNT] {
     let mut rows = [primary::ROWS[0]; COUNT];
-    let mut filled = 0;
+    let (mut file, mut place, mut filled) = (0, 0, 0);
     while filled < COUNT {
-        let row = if filled < primary::ROWS.len() { primary::ROWS[filled] } else { block::ROWS[filled - primary::ROWS.len()] };
+        while place == FILES[file].len() {
+            (file, place) = (file + 1, 0);
+        }
+        let row = FILES[file][place];
+        place += 1;
         let mut at = filled;
         while at > 0 && order(&rows[at - 1]) > order(&row) {
             rows[at] = rows[at - 1];

@@ -84,7 +84,10 @@ impl Unit {
         let pending = self.nexuses.get_mut(nexus).and_then(|nexus| nexus.attentions.take());
         let sense = match pending {
             Some(asc) => attention::sense(asc),
-            None => self.readiness(slot).unwrap_or(Sense::new(SenseKey::NO_SENSE, Asc::NONE)),
+            None => {
+                let ready = || self.device.sense_on_request().unwrap_or(Sense::new(SenseKey::NO_SENSE, Asc::NONE));
+                self.readiness(slot).unwrap_or_else(ready)
+            }
         };
         sense_data(sense, self.tasks.get(slot).cdb())
     }

@@ -94,7 +94,7 @@ impl Unit {
 
     /// A command, in CmdSN order of its nexus. `now` is monotonic time in nanoseconds, here and everywhere.
     pub fn handle_command(&mut self, command: Command<'_>, now: u64) {
-        self.clock = now;
+        self.tick(now);
         let Some(entry) = self.nexuses.enter(command.nexus, command.unit_exists) else {
             let task = TaskRef { slot: u32::MAX, generation: 0, nexus: command.nexus, tag: command.tag };
             return self.effects.push_back(Effect::Aborted { task, why: Abort::NexusLost });
@@ -118,7 +118,7 @@ impl Unit {
 
     /// The bytes that [`Effect::Fetch`] asked for are there; `data` holds them when it said `inline`. A late answer is ignored.
     pub fn handle_fetched(&mut self, task: TaskRef, data: &[u8], now: u64) {
-        self.clock = now;
+        self.tick(now);
         let Some(slot) = self.tasks.slot_of(task) else { return };
         let State::Fetching { inline, len } = self.tasks.get(slot).state else { return };
         self.tasks.set_state(slot, State::Running);
@@ -139,7 +139,7 @@ impl Unit {
 
     /// A store operation ended. A late answer is ignored.
     pub fn handle_stored(&mut self, task: TaskRef, result: StoreResult, now: u64) {
-        self.clock = now;
+        self.tick(now);
         let Some(slot) = self.tasks.slot_of(task) else { return };
         match self.tasks.get(slot).state {
             State::Storing => {
@@ -165,14 +165,14 @@ impl Unit {
 
     /// A task management function.
     pub fn handle_function(&mut self, function: Function, now: u64) {
-        self.clock = now;
+        self.tick(now);
         self.manage(function);
         self.settle();
     }
 
     /// Time has come.
     pub fn handle_timeout(&mut self, now: u64) {
-        self.clock = now;
+        self.tick(now);
         let mut due = self.slots(|task| matches!(task.state, State::Delayed { until, .. } if until <= now));
         due.sort_by_key(|&slot| match self.tasks.get(slot).state {
             State::Delayed { until, .. } => until,
@@ -238,7 +238,7 @@ impl Unit {
 
     /// Lets the tasks go on that hang by this rule, or by any: from where they hung, through the gates that may have closed meanwhile.
     pub fn release_hung(&mut self, rule: Option<RuleId>, now: u64) {
-        self.clock = now;
+        self.tick(now);
         let hung = |task: &Task| matches!(&task.state, State::Hung { rule: by, .. } if rule.is_none_or(|rule| rule == *by));
         for slot in self.slots(hung) {
             if let State::Hung { then, .. } = self.tasks.set_state(slot, State::Running) {
@@ -264,7 +264,7 @@ impl Unit {
 
     /// The administrator's reset: as LOGICAL UNIT RESET, and a remembered flush failure is forgotten.
     pub fn reset(&mut self, now: u64) {
-        self.clock = now;
+        self.tick(now);
         self.device.forget_flush_failure();
         self.reset_unit(None);
         self.settle();
@@ -489,6 +489,12 @@ impl Unit {
         }
     }
 
+    /// Time of an input. The device hears whether it was idle until now.
+    fn tick(&mut self, now: u64) {
+        self.clock = now;
+        self.device.tick(now, self.tasks.len() == 0);
+    }
+
     pub(crate) fn wake_at(&mut self, time: u64) {
         self.next_timeout = Some(self.next_timeout.map_or(time, |next| next.min(time)));
     }
@@ -504,14 +510,12 @@ impl Unit {
     /// The command ends with an outcome.
     pub(crate) fn respond(&mut self, slot: usize, outcome: Outcome) {
         let task = self.leave(slot);
-        self.counters.ended(Ended {
-            nexus: task.nexus,
-            operation: task.row.map(|row| row.operation),
-            status: outcome.status,
-            expected: (task.data_in, task.data_out),
-            moved: (outcome.data_in.len().min(task.data_in), outcome.data_out.min(task.data_out)),
-            nanoseconds: self.clock.saturating_sub(task.arrived),
-        });
+        let moved = (outcome.data_in.len().min(task.data_in), outcome.data_out.min(task.data_out));
+        let nanoseconds = self.clock.saturating_sub(task.arrived);
+        let (operation, expected) = (task.row.map(|row| row.operation), (task.data_in, task.data_out));
+        self.counters.ended(Ended { nexus: task.nexus, operation, status: outcome.status, expected, moved, nanoseconds });
+        let ended = device::Ended { row: task.row, cdb: task.cdb(), outcome: &outcome, data_in: moved.0, data_out: moved.1, nanoseconds };
+        self.device.ended(&ended);
         let sense = outcome.sense.map(|sense| (sense.key, sense.asc));
         self.record(&task, Ending::Status(outcome.status), sense);
         self.effects.push_back(Effect::Respond { task: task.reference(slot), outcome });

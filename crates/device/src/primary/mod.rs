@@ -1,10 +1,15 @@
 //! What every device type answers (SPC): identity, mode parameters, supported commands, readiness.
 
+pub(crate) mod exceptions;
 pub mod inquiry;
+mod log_pages;
+mod log_select;
+mod log_sense;
 pub mod mode_pages;
 pub mod mode_select;
 pub mod mode_sense;
 pub mod opcodes;
+pub(crate) mod parameters;
 pub mod start_stop;
 pub mod vpd;
 
@@ -23,6 +28,7 @@ pub(crate) fn check(device: &Device, request: &Request<'_>) -> Result<(), Outcom
     match request.row.operation {
         Operation::ModeSelect6 | Operation::ModeSelect10 => mode_select::check(request),
         Operation::StartStopUnit => start_stop::check(device, request),
+        operation if parameters::takes(operation) => parameters::check(request),
         Operation::PreventAllowMediumRemoval => start_stop::check_prevent(request),
         _ => Ok(()),
     }
@@ -38,6 +44,7 @@ pub(crate) fn begin(device: &mut Device, request: &Request<'_>) -> Option<(State
         Operation::ReportSupportedOperationCodes => opcodes::supported_operation_codes(device, cdb),
         Operation::ReportSupportedTaskManagementFunctions => opcodes::supported_task_management_functions(cdb),
         Operation::PreventAllowMediumRemoval => start_stop::prevent_allow(device, request),
+        Operation::LogSense => log_sense::log_sense(device, cdb),
         Operation::ModeSelect6 | Operation::ModeSelect10 => {
             return Some(match mode_select::begin(request) {
                 Ok((command, step)) => (State::ModeSelect(Box::new(command)), step),
@@ -47,6 +54,12 @@ pub(crate) fn begin(device: &mut Device, request: &Request<'_>) -> Option<(State
         Operation::StartStopUnit => {
             return Some(match start_stop::begin(device, request) {
                 Ok((command, step)) => (State::StartStop(command), step),
+                Err(outcome) => (State::Ended, Step::Finish(outcome)),
+            });
+        }
+        operation if parameters::takes(operation) => {
+            return Some(match parameters::begin(device, request) {
+                Ok((command, step)) => (State::Parameters(Box::new(command)), step),
                 Err(outcome) => (State::Ended, Step::Finish(outcome)),
             });
         }

@@ -52,7 +52,7 @@ const DISK: &[Row] = &[
     (CACHING, 0x00, &[0x14, 0x00, 0xff, 0xff, 0x00, 0x00, 0xff, 0xff, 0xff, 0xff, 0x80, 0x14, 0, 0, 0, 0, 0, 0], &[(0, 0x04)]),
     (CONTROL, 0x00, &[0x02, 0x10, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x02, 0x00], &[(0, 0x04), (2, 0x08), (3, 0x40)]),
     (CONTROL, 0x01, &[0x04, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], &[]),
-    (0x1c, 0x00, &[0x08, 0, 0, 0, 0, 0, 0, 0, 0, 0], &[]),
+    (0x1c, 0x00, &[0x08, 0, 0, 0, 0, 0, 0, 0, 0, 0], &[(0, 0x9d), (1, 0x0f), (2, 0xff), (3, 0xff), (4, 0xff), (5, 0xff), (6, 0xff), (7, 0xff), (8, 0xff), (9, 0xff)]),
 ];
 
 impl ModePages {
@@ -81,6 +81,11 @@ impl ModePages {
     /// One page, to be changed.
     pub(crate) fn find_mut(&mut self, page: u8, subpage: u8) -> Option<&mut ModePage> {
         self.pages.iter_mut().find(|it| it.page == page && it.subpage == subpage)
+    }
+
+    /// The current values of a page.
+    pub(crate) fn values(&self, page: u8, subpage: u8) -> Option<&[u8]> {
+        self.pages.iter().find(|it| (it.page, it.subpage) == (page, subpage)).map(|it| it.current.as_slice())
     }
 
     fn flag(&self, page: u8, at: usize, mask: u8) -> bool {

@@ -5,9 +5,9 @@ use alloc::vec::Vec;
 use scsi::planted::{Bug, is_planted};
 use scsi::{Asc, Outcome, Sense};
 
-use super::is_six;
 use super::mode_pages::{ModePage, ModePages};
 use super::mode_sense::block_descriptor;
+use super::{exceptions, is_six};
 use crate::cdb::{bad_field, be16, be32, be64, bit, byte, fail};
 use crate::device::{Device, MODE_PARAMETERS_CHANGED};
 use crate::disk::fault::flush_fault;
@@ -97,6 +97,7 @@ impl ModeSelect {
     fn apply(&self, device: &mut Device, pages: ModePages) -> Step {
         if device.modes != pages {
             device.modes = pages;
+            device.exceptions.restart(&device.modes);
             if !is_planted(Bug::AttentionDropped) {
                 device.notify(MODE_PARAMETERS_CHANGED, Some(self.nexus));
             }
@@ -194,6 +195,10 @@ fn change(page: &mut ModePage, values: &[u8], start: usize) -> Result<(), Sense>
             let leftmost = u8::try_from(7 - wrong.leading_zeros()).ok();
             return Err(bad_parameter(start + place, leftmost));
         }
+    }
+    let refused = if (page.page, page.subpage) == (exceptions::PAGE, 0) { exceptions::acceptable(values).err() } else { None };
+    if let Some(place) = refused {
+        return Err(bad_parameter(start + place, Some(7)));
     }
     page.current = Vec::from(values);
     Ok(())

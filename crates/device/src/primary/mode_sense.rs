@@ -108,7 +108,7 @@ mod tests {
         let mut bench = Bench::disk(8);
         assert_eq!(page(&mut bench, 1, 0x08, 0)[..4], [0x08, 0x12, 0x04, 0]);
         assert_eq!(page(&mut bench, 1, 0x0a, 0), [0x0a, 0x0a, 0x04, 0, 0x08, 0x40, 0, 0, 0, 0, 0, 0]);
-        assert_eq!(page(&mut bench, 1, 0x1c, 0)[2..], [0; 10]);
+        assert_eq!(page(&mut bench, 1, 0x1c, 0)[2..], [0x9d, 0x0f, 255, 255, 255, 255, 255, 255, 255, 255]);
     }
 
     #[test]

@@ -78,8 +78,20 @@ impl Bench {
         Bench { device, bytes: vec![0; len], mapped: vec![false; chunks], ops: Vec::new(), faults: VecDeque::new(), nexus: 1 }
     }
 
-    /// Runs a command to its end. Returns the outcome and the data the initiator gets, its own limit not applied.
+    /// Runs a command to its end, and has it counted. Returns the outcome and the data the initiator gets, its own limit not applied.
     pub(crate) fn run(&mut self, cdb: &[u8], data_out: &[u8]) -> (Outcome, Vec<u8>) {
+        let (outcome, data) = self.steps(cdb, data_out);
+        self.ended(cdb, &outcome, u32::try_from(data.len()).unwrap());
+        (outcome, data)
+    }
+
+    /// Has the end of a command counted.
+    pub(crate) fn ended(&mut self, cdb: &[u8], outcome: &Outcome, data_in: u32) {
+        let row = self.device.lookup(cdb).ok();
+        self.device.ended(&crate::Ended { row, cdb, outcome, data_in, data_out: outcome.data_out, nanoseconds: 1_000_000 });
+    }
+
+    fn steps(&mut self, cdb: &[u8], data_out: &[u8]) -> (Outcome, Vec<u8>) {
         let row = match self.device.lookup(cdb) {
             Ok(row) => row,
             Err(outcome) => return (outcome, Vec::new()),
