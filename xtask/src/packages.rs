@@ -8,8 +8,22 @@ use anyhow::{Context, Result, bail};
 use crate::process;
 
 /// Everything `cargo xtask test` uses.
-pub const ALL: &[&str] =
-    &["gcc", "libc6-dev", "libiscsi-bin", "libiscsi-dev", "tgt", "lsof", "sg3-utils", "python3", "procps", "qemu-utils", "qemu-block-extra"];
+pub const ALL: &[&str] = &[
+    "gcc",
+    "libc6-dev",
+    "libiscsi-bin",
+    "libiscsi-dev",
+    "tgt",
+    "lsof",
+    "sg3-utils",
+    "python3",
+    "procps",
+    "groff-base",
+    "zsh",
+    "fish",
+    "qemu-utils",
+    "qemu-block-extra",
+];
 
 /// Installation may have to wait for another package manager.
 const LIMIT: Duration = Duration::from_secs(600);

@@ -3,6 +3,7 @@
 //! [`read`] gives the blocks and settings as written, [`targets::Configuration`] what they mean for tgt's daemon.
 
 pub mod include;
+pub mod keys;
 pub mod line;
 pub mod targets;
 

@@ -4,6 +4,7 @@
 
 pub mod check;
 pub mod getopt;
+pub mod programs;
 pub mod setup_lun;
 pub mod tgt_admin;
 pub mod tgtadm;

@@ -27,7 +27,7 @@ fn main() -> ExitCode {
         Command::Reset(options) => command::stat::reset(&options),
         Command::Explain(options) => command::explain::run(&options),
         Command::Demo(options) => command::demo::run(&options),
-        Command::Completions { shell } => command::manual::completions(shell),
+        Command::Completions { shell, program } => command::manual::completions(shell, &program),
         Command::Man { folder } => command::manual::pages(folder.as_deref()),
     };
     match outcome {

@@ -6,6 +6,7 @@ mod documents;
 mod golden;
 mod kill;
 mod numbers;
+mod package;
 mod server;
 mod simulator;
 mod workspace;
@@ -33,6 +34,7 @@ const STEPS: &[Step] = &[
     Step { name: "clients", about: "libiscsi's tools, qemu-img, qemu-io, the load generator", run: clients::run },
     Step { name: "conformance", about: "libiscsi's test suite", run: conformance::run },
     Step { name: "kill", about: "kill -9 amid FUA and SYNCHRONIZE CACHE", run: kill::run },
+    Step { name: "package", about: "manual pages, completions", run: package::run },
     Step { name: "documents", about: "every command line of the documents", run: documents::run },
     Step { name: "lab", about: "a real Linux kernel as the initiator", run: run_lab },
 ];

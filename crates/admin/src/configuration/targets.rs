@@ -6,10 +6,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::line::words;
 use super::{Error, SENSELESS, Section, Setting};
+#[cfg(test)]
+pub(super) use unit::SHARED;
 pub use unit::{Unit, UnitStep};
 
 /// Keys of a target that are sent as they are, first value only.
-const SETTINGS: &[&str] = &[
+pub(super) const SETTINGS: &[&str] = &[
     "DataDigest",
     "DataPDUInOrder",
     "DataSequenceInOrder",
@@ -39,7 +41,7 @@ const SETTINGS: &[&str] = &[
 ];
 
 /// Settings of the iSNS client, in the order in which they are sent.
-const ISNS: &[&str] = &["iSNSAccessControl", "iSNSServerIP", "iSNSServerPort", "iSNS"];
+pub(super) const ISNS: &[&str] = &["iSNSAccessControl", "iSNSServerIP", "iSNSServerPort", "iSNS"];
 
 /// A user and a secret.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -16,6 +16,36 @@ pub struct Flag {
     pub help: &'static str,
     /// Only the whole long name is known: beginnings that meant another option before this one came still do.
     pub whole_only: bool,
+    /// What its value can be, for completions and the manual page.
+    pub values: Values,
+}
+
+impl Flag {
+    /// The same, whose value is one of these.
+    pub const fn taking(self, values: Values) -> Flag {
+        Flag { values, ..self }
+    }
+}
+
+/// What a value can be, as far as a shell can complete it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Values {
+    /// Nothing that could be listed.
+    Any,
+    /// One of these words.
+    Words(&'static [&'static str]),
+    /// The path of a file or device.
+    File,
+    /// One of tgtadm's operations: those of the mode that is given.
+    Operations,
+    /// Number of a target of the running daemon.
+    TargetNumber,
+    /// Name of a target of the running daemon.
+    TargetName,
+    /// Number of a unit of the target that is given.
+    UnitNumber,
+    /// Name of a target of the running daemon, or one of these words.
+    TargetsOr(&'static [&'static str]),
 }
 
 /// Whether an option has a value.

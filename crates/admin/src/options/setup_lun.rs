@@ -1,6 +1,7 @@
 //! tgt-setup-lun's command line: a target with one unit, in one go.
 
-use super::getopt::{Flag, Parser, ValueRule};
+use super::getopt::{Flag, Parser, ValueRule, Values};
+use super::tgtadm::STORE_WORDS;
 use super::{Parsed, flag_lines};
 
 /// What is to be set up. Nothing is checked that the daemon checks.
@@ -34,18 +35,26 @@ pub enum Refused {
 }
 
 const fn flag(long: &'static str, short: char, metavariable: &'static str, help: &'static str) -> Flag {
-    Flag { long, short: Some(short), value: ValueRule::Required, metavariable, help, whole_only: false }
+    Flag { long, short: Some(short), value: ValueRule::Required, metavariable, help, whole_only: false, values: Values::Any }
 }
 
 /// tgt-setup-lun's options; the original knows the letters only.
 pub const FLAGS: &[Flag] = &[
-    flag("name", 'n', "NAME", "name of the target; without iqn, eui or naa in front it is completed"),
-    flag("device", 'd', "PATH", "file or device of the unit"),
-    flag("bstype", 'b', "STORE", "kind of store; rdwr unless given"),
-    flag("blocksize", 'B', "BYTES", "block size of the unit, a power of two"),
-    flag("lld", 't', "DRIVER", "driver; iscsi unless given"),
+    flag("name", 'n', "NAME", "name of the target; without iqn, eui or naa in front it is completed").taking(Values::TargetName),
+    flag("device", 'd', "PATH", "file or device of the unit").taking(Values::File),
+    flag("bstype", 'b', "STORE", "kind of store; rdwr unless given").taking(Values::Words(STORE_WORDS)),
+    flag("blocksize", 'B', "BYTES", "block size of the unit, a power of two").taking(Values::Words(&["512", "1024", "2048", "4096"])),
+    flag("lld", 't', "DRIVER", "driver; iscsi unless given").taking(Values::Words(&["iscsi"])),
     flag("control-port", 'C', "N", "which daemon, 0 to 32767"),
-    Flag { long: "help", short: Some('h'), value: ValueRule::None, metavariable: "", help: "print this text", whole_only: false },
+    Flag {
+        long: "help",
+        short: Some('h'),
+        value: ValueRule::None,
+        metavariable: "",
+        help: "print this text",
+        whole_only: false,
+        values: Values::Any,
+    },
 ];
 
 /// Reads a command line, the program's name left out. The words are the initiators' addresses.

@@ -1,6 +1,6 @@
 //! tgt-admin's command line.
 
-use super::getopt::{Flag, Parser, ValueRule};
+use super::getopt::{Flag, Parser, ValueRule, Values};
 use super::tgtadm::REFUSED;
 use super::{Parsed, Usage, flag_lines};
 
@@ -58,19 +58,19 @@ pub enum Selector {
 
 const fn flag(long: &'static str, short: Option<char>, metavariable: &'static str, help: &'static str) -> Flag {
     let value = if metavariable.is_empty() { ValueRule::None } else { ValueRule::Required };
-    Flag { long, short, value, metavariable, help, whole_only: false }
+    Flag { long, short, value, metavariable, help, whole_only: false, values: Values::Any }
 }
 
 /// tgt-admin's options.
 pub const FLAGS: &[Flag] = &[
     flag("execute", Some('e'), "", "make the targets of the configuration, remove those that are not in it"),
-    flag("delete", None, "TARGETS", "remove targets: ALL, tid=N, a name, or help"),
-    flag("update", None, "TARGETS", "make targets again as the configuration says"),
-    flag("offline", None, "TARGETS", "refuse logins to targets"),
-    flag("ready", None, "TARGETS", "take logins to targets again"),
+    flag("delete", None, "TARGETS", "remove targets: ALL, tid=N, a name, or help").taking(Values::TargetsOr(&["ALL", "help"])),
+    flag("update", None, "TARGETS", "make targets again as the configuration says").taking(Values::TargetsOr(&["ALL", "help"])),
+    flag("offline", None, "TARGETS", "refuse logins to targets").taking(Values::TargetsOr(&["ALL", "help"])),
+    flag("ready", None, "TARGETS", "take logins to targets again").taking(Values::TargetsOr(&["ALL", "help"])),
     flag("show", Some('s'), "", "show all targets"),
     flag("dump", None, "", "print the running state as a configuration"),
-    flag("conf", Some('c'), "FILE", "configuration (/etc/tgt/targets.conf)"),
+    flag("conf", Some('c'), "FILE", "configuration (/etc/tgt/targets.conf)").taking(Values::File),
     flag("control-port", Some('C'), "N", "which daemon"),
     flag("ignore-errors", None, "", "go on after a failing call"),
     flag("force", Some('f'), "", "also targets and stores that are in use"),

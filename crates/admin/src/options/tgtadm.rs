@@ -1,7 +1,7 @@
 //! tgtadm's command line: from words to a request on the wire.
 
 use super::check;
-use super::getopt::{Flag, Parser, ValueRule};
+use super::getopt::{Flag, Parser, ValueRule, Values};
 use super::{BadNumber, Parsed, Usage, flag_lines, number_within};
 use crate::wire::{Frame, MODES, NO_LUN, NO_TID, OPERATIONS};
 
@@ -29,32 +29,51 @@ pub const REFUSED: u8 = 22;
 pub const NO_DAEMON: u8 = 107;
 
 const fn flag(long: &'static str, short: char, value: ValueRule, metavariable: &'static str, help: &'static str) -> Flag {
-    Flag { long, short: Some(short), value, metavariable, help, whole_only: false }
+    Flag { long, short: Some(short), value, metavariable, help, whole_only: false, values: Values::Any }
 }
 
 use ValueRule::{None as Bare, Required, ShortSwallows};
+
+/// Words of the modes, without their aliases.
+pub(super) const MODE_WORDS: &[&str] = &["system", "target", "logicalunit", "portal", "session", "connection", "account", "lld", "error"];
+
+/// Stores of the daemon.
+pub(super) const STORE_WORDS: &[&str] = &["rdwr", "aio", "null", "memory"];
+
+/// Operations that each mode knows. Modes session and connection check nothing before the daemon does.
+pub const MODE_OPERATIONS: &[(&str, &[&str])] = &[
+    ("system", &["delete", "show", "update", "stat"]),
+    ("target", &["new", "delete", "show", "bind", "unbind", "update", "stat"]),
+    ("logicalunit", &["new", "delete", "update", "stat"]),
+    ("portal", &["new", "delete", "show"]),
+    ("session", &["stat"]),
+    ("connection", &["delete", "show", "stat"]),
+    ("account", &["new", "delete", "show", "bind", "unbind"]),
+    ("lld", &["show", "start", "stop"]),
+    ("error", &["new", "delete", "show"]),
+];
 
 /// tgtadm's options. The order matters: ambiguous beginnings are listed in it.
 pub const FLAGS: &[Flag] = &[
     flag("debug", 'd', Bare, "", "tell on standard error what happens"),
     flag("help", 'h', Bare, "", "print this text"),
     flag("version", 'V', Bare, "", "print the version"),
-    flag("lld", 'L', Required, "DRIVER", "driver: iscsi"),
-    flag("op", 'o', Required, "OPERATION", "new delete bind unbind show update stat start stop"),
-    flag("mode", 'm', Required, "MODE", "system target logicalunit portal session connection account lld error"),
-    flag("tid", 't', Required, "N", "target number, from 1"),
+    flag("lld", 'L', Required, "DRIVER", "driver: iscsi").taking(Values::Words(&["iscsi"])),
+    flag("op", 'o', Required, "OPERATION", "new delete bind unbind show update stat start stop").taking(Values::Operations),
+    flag("mode", 'm', Required, "MODE", "system target logicalunit portal session connection account lld error").taking(Values::Words(MODE_WORDS)),
+    flag("tid", 't', Required, "N", "target number, from 1").taking(Values::TargetNumber),
     flag("sid", 's', Required, "N", "session number"),
     flag("cid", 'c', Required, "N", "connection number"),
-    flag("lun", 'l', Required, "N", "unit number"),
+    flag("lun", 'l', Required, "N", "unit number").taking(Values::UnitNumber),
     flag("name", 'n', Required, "NAME", "setting to change"),
     flag("value", 'v', Required, "VALUE", "its new value"),
-    flag("backing-store", 'b', Required, "PATH", "file or device of a unit"),
-    flag("bstype", 'E', Required, "STORE", "kind of store"),
+    flag("backing-store", 'b', Required, "PATH", "file or device of a unit").taking(Values::File),
+    flag("bstype", 'E', Required, "STORE", "kind of store").taking(Values::Words(STORE_WORDS)),
     flag("bsopts", 'S', Required, "TEXT", "options for the store"),
-    flag("bsoflags", 'f', Required, "FLAGS", "sync, direct or sync:direct"),
-    flag("blocksize", 'y', Required, "BYTES", "block size of a unit, a power of two"),
-    flag("targetname", 'T', Required, "NAME", "name of a new target"),
-    flag("initiator-address", 'I', Required, "ADDRESS", "ALL, an address or ADDRESS/BITS"),
+    flag("bsoflags", 'f', Required, "FLAGS", "sync, direct or sync:direct").taking(Values::Words(&["sync", "direct", "sync:direct"])),
+    flag("blocksize", 'y', Required, "BYTES", "block size of a unit, a power of two").taking(Values::Words(&["512", "1024", "2048", "4096"])),
+    flag("targetname", 'T', Required, "NAME", "name of a new target").taking(Values::TargetName),
+    flag("initiator-address", 'I', Required, "ADDRESS", "ALL, an address or ADDRESS/BITS").taking(Values::Words(&["ALL"])),
     flag("initiator-name", 'Q', Required, "NAME", "name of an initiator"),
     flag("user", 'u', Required, "NAME", "account"),
     flag("password", 'p', Required, "TEXT", "its secret"),
@@ -62,7 +81,8 @@ pub const FLAGS: &[Flag] = &[
     flag("force", 'F', ShortSwallows, "", "close sessions first"),
     flag("params", 'P', Required, "LIST", "KEY=VALUE,..., of a unit or of portals"),
     flag("bus", 'B', Required, "BUS,ID", "SCSI host of a device on a bus"),
-    flag("device-type", 'Y', Required, "TYPE", "disk tape cd changer osd ssc pt"),
+    flag("device-type", 'Y', Required, "TYPE", "disk tape cd changer osd ssc pt")
+        .taking(Values::Words(&["disk", "tape", "cd", "changer", "osd", "ssc", "pt"])),
     flag("outgoing", 'O', ShortSwallows, "", "the account that the target proves"),
     flag("control-port", 'C', Required, "N", "which daemon, 0 to 32767"),
     flag("error", 'e', Required, "RULE", "fault rule: op=WRITE10,lba=0,...; rule=N to delete one"),
@@ -246,7 +266,7 @@ fn device_type(value: &[u8]) -> Result<u8, Usage> {
 }
 
 /// Command lines of help: operation with its options, and what it does.
-const USAGE: &[(&str, &str)] = &[
+pub(super) const USAGE: &[(&str, &str)] = &[
     ("--mode target --op new --tid <id> --targetname <name>", "make a target; its number is 1 or higher"),
     ("--mode target --op delete [--force] --tid <id>", "remove a target; --force closes its sessions first"),
     ("--mode target --op show [--tid <id>]", "list all targets with their units, or the parameters of one"),

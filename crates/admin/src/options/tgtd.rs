@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 
-use super::getopt::{Flag, Parser, Problem, ValueRule};
+use super::getopt::{Flag, Parser, Problem, ValueRule, Values};
 use super::{BadNumber, Parsed, Usage, flag_lines, hint, number_within};
 use crate::number;
 use crate::portal::Portal;
@@ -83,11 +83,11 @@ impl Default for Daemon {
 pub const REACTORS_MAX: u32 = 1024;
 
 const fn flag(long: &'static str, short: char, value: ValueRule, metavariable: &'static str, help: &'static str) -> Flag {
-    Flag { long, short: Some(short), value, metavariable, help, whole_only: false }
+    Flag { long, short: Some(short), value, metavariable, help, whole_only: false, values: Values::Any }
 }
 
 const fn own(long: &'static str, value: ValueRule, metavariable: &'static str, help: &'static str) -> Flag {
-    Flag { long, short: None, value, metavariable, help, whole_only: true }
+    Flag { long, short: None, value, metavariable, help, whole_only: true, values: Values::Any }
 }
 
 use ValueRule::{None as Bare, Required};
@@ -98,16 +98,16 @@ pub const FLAGS: &[Flag] = &[
     flag("nodaemonize", 'D', Bare, "", "make the program run in the foreground with logger"),
     flag("control-port", 'C', Required, "NNNN", "use port NNNN for the mgmt channel"),
     flag("nr_iothreads", 't', Required, "NNNN", "specify the number of I/O threads"),
-    flag("pid-file", 'p', Required, "filename", "specify the pid file"),
-    flag("debug", 'd', Required, "debuglevel", "print debugging information"),
+    flag("pid-file", 'p', Required, "filename", "specify the pid file").taking(Values::File),
+    flag("debug", 'd', Required, "debuglevel", "print debugging information").taking(Values::Words(&["0", "1"])),
     flag("version", 'V', Bare, "", "print version and exit"),
     flag("help", 'h', Bare, "", "display this help and exit"),
     own("iscsi", Required, "LIST", "portal=ADDR[:PORT], nop_interval=N, nop_count=N"),
     own("no-faults", Bare, "", "refuse every fault rule"),
     own("seed", Required, "N", "seed of fault decisions"),
-    own("io", Required, "DRIVER", "auto, uring or epoll"),
+    own("io", Required, "DRIVER", "auto, uring or epoll").taking(Values::Words(&["auto", "uring", "epoll"])),
     own("reactors", Required, "N", "reactor threads"),
-    own("log", Required, "FORMAT", "auto, text, json or journal"),
+    own("log", Required, "FORMAT", "auto, text, json or journal").taking(Values::Words(&["auto", "text", "json", "journal"])),
 ];
 
 /// Exit status of a number that is none (EINVAL).

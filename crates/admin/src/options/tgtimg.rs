@@ -1,6 +1,6 @@
 //! tgtimg's command line: from words to an image to make or to show.
 
-use super::getopt::{Flag, Parser, ValueRule};
+use super::getopt::{Flag, Parser, ValueRule, Values};
 use super::{BadNumber, Parsed, Usage, flag_lines};
 
 /// What is to be done.
@@ -59,7 +59,7 @@ const UNKNOWN_OPERATION: u8 = 1;
 const MIB_MAX: u64 = i32::MAX as u64;
 
 const fn flag(long: &'static str, short: char, value: ValueRule, metavariable: &'static str, help: &'static str) -> Flag {
-    Flag { long, short: Some(short), value, metavariable, help, whole_only: false }
+    Flag { long, short: Some(short), value, metavariable, help, whole_only: false, values: Values::Any }
 }
 
 use ValueRule::{None as Bare, Required};
@@ -67,14 +67,15 @@ use ValueRule::{None as Bare, Required};
 /// tgtimg's options.
 pub const FLAGS: &[Flag] = &[
     flag("help", 'h', Bare, "", "print this text"),
-    flag("op", 'o', Required, "OPERATION", "new show"),
-    flag("device-type", 'Y', Required, "TYPE", "tape cd disk; tape unless given"),
+    flag("op", 'o', Required, "OPERATION", "new show").taking(Values::Words(&["new", "show"])),
+    flag("device-type", 'Y', Required, "TYPE", "tape cd disk; tape unless given").taking(Values::Words(&["tape", "cd", "disk"])),
     flag("barcode", 'b', Required, "TEXT", "barcode of a cartridge, up to 20 bytes"),
     flag("size", 's', Required, "MIB", "size in MiB; 0 makes a cartridge of 8000"),
-    flag("type", 't', Required, "MEDIUM", "data clean worm for tape, dvd+r for cd, disk for disk"),
-    flag("file", 'f', Required, "PATH", "the image"),
+    flag("type", 't', Required, "MEDIUM", "data clean worm for tape, dvd+r for cd, disk for disk")
+        .taking(Values::Words(&["data", "clean", "worm", "dvd+r", "disk"])),
+    flag("file", 'f', Required, "PATH", "the image").taking(Values::File),
     flag("thin-provisioning", 'T', Bare, "", "allocate nothing for a disk image"),
-    Flag { long: "json", short: None, value: Bare, metavariable: "", help: "show for programs", whole_only: true },
+    Flag { long: "json", short: None, value: Bare, metavariable: "", help: "show for programs", whole_only: true, values: Values::Any },
 ];
 
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
@@ -206,7 +207,7 @@ fn size(value: &[u8]) -> Result<u32, Usage> {
 }
 
 /// Command lines of help: what to write, and what it does.
-const USAGE: &[(&str, &str)] = &[
+pub(super) const USAGE: &[(&str, &str)] = &[
     ("--op new --device-type tape --barcode <text> --size <MiB> --type data|clean|worm --file <path>", "make a blank cartridge"),
     ("--op new --device-type cd --type dvd+r --file <path>", "make a blank disc"),
     ("--op new --device-type disk --type disk --size <MiB> --file <path> [--thin-provisioning]", "make a disk full of zeros"),

@@ -48,10 +48,13 @@ pub enum Command {
     Completions {
         /// The shell
         shell: clap_complete::Shell,
+        /// The program
+        #[arg(default_value = "scuzzy", value_parser = ["scuzzy", "tgtd", "tgtadm", "tgt-admin", "tgtimg", "tgt-setup-lun"])]
+        program: String,
     },
-    /// Write the manual pages
+    /// Write the manual pages of all programs and of targets.conf
     Man {
-        /// Folder for all pages; without one, the main page goes to standard output
+        /// Folder for all pages; without one, the page of scuzzy goes to standard output
         #[arg(value_hint = ValueHint::DirPath)]
         folder: Option<PathBuf>,
     },

@@ -6,7 +6,7 @@ use super::super::{Error, SENSELESS, Section};
 use super::{only, value, values};
 
 /// Updates of a unit that may also stand in the target, for all its units, in the order in which they are sent.
-const SHARED: &[&str] = &[
+pub(in crate::configuration) const SHARED: &[&str] = &[
     "scsi_id",
     "sense_format",
     "removable",

@@ -1,0 +1,15 @@
+//! What is installed beside the programs: manual pages and completions.
+
+mod pages;
+
+use super::workspace;
+use crate::report::Report;
+
+/// Runs them all.
+pub fn run(report: &mut Report) {
+    if !report.check("package: the release binaries build", workspace::build_release) {
+        return;
+    }
+    report.check("manual pages render without a warning", pages::render);
+    report.check("completions of bash, zsh and fish", pages::complete);
+}
