@@ -46,7 +46,7 @@ pub const MODE_OPERATIONS: &[(&str, &[&str])] = &[
     ("target", &["new", "delete", "show", "bind", "unbind", "update", "stat"]),
     ("logicalunit", &["new", "delete", "update", "stat"]),
     ("portal", &["new", "delete", "show"]),
-    ("session", &["stat"]),
+    ("session", &["show", "delete", "stat"]),
     ("connection", &["delete", "show", "stat"]),
     ("account", &["new", "delete", "show", "bind", "unbind"]),
     ("lld", &["show", "start", "stop"]),
