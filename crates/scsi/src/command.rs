@@ -47,16 +47,22 @@ pub enum Operation {
     WriteSame10,
     Unmap,
     ModeSelect10,
+    Reserve10,
+    Release10,
     ModeSense10,
     PersistentReserveInReadKeys,
     PersistentReserveInReadReservation,
     PersistentReserveInReportCapabilities,
+    PersistentReserveInReadFullStatus,
     PersistentReserveOutRegister,
     PersistentReserveOutReserve,
     PersistentReserveOutRelease,
     PersistentReserveOutClear,
     PersistentReserveOutPreempt,
+    PersistentReserveOutPreemptAndAbort,
     PersistentReserveOutRegisterAndIgnore,
+    PersistentReserveOutRegisterAndMove,
+    PersistentReserveOutReplaceLostReservation,
     Read16,
     CompareAndWrite,
     Write16,
@@ -355,7 +361,7 @@ mod tests {
         }
         let disk: BTreeSet<Operation> = rows_for(DeviceType::DISK).map(|row| row.operation).collect();
         assert_eq!(disk.len(), rows_for(DeviceType::DISK).count());
-        assert_eq!(disk.len(), 50, "one row for every operation");
+        assert_eq!(disk.len(), 56, "one row for every operation");
         for &operation in &disk {
             assert_eq!(by_operation(operation).map(|row| row.operation), Some(operation));
         }
@@ -411,7 +417,7 @@ mod tests {
         assert_eq!(disk(&[0xff; 16]), Err(Refusal::InvalidOperationCode));
         assert_eq!(disk(&[0x7f; 16]), Err(Refusal::InvalidOperationCode));
         assert_eq!(disk(&[0x5e]), Err(Refusal::TooShort));
-        assert_eq!(disk(&[0x5e, 0x03, 0, 0, 0, 0, 0, 0, 0, 0]), Err(Refusal::InvalidServiceAction));
+        assert_eq!(disk(&[0x5e, 0x04, 0, 0, 0, 0, 0, 0, 0, 0]), Err(Refusal::InvalidServiceAction));
         assert_eq!(disk(&[0x9e, 0xf0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]), Ok(Operation::ReadCapacity16));
         let mut read = [0; 16];
         read[0] = 0x28;

@@ -173,7 +173,11 @@ fn parameters(lines: &mut Lines, row: &CommandRow, cdb: &[u8]) {
             lines.field("reporting options", format!("{}", byte(2) & 7));
             lines.field("requested", format!("operation code {:02x}h, service action {:04x}h", byte(3), be16(cdb, 4).unwrap_or(0)));
         }
-        Operation::PersistentReserveOutReserve | Operation::PersistentReserveOutRelease | Operation::PersistentReserveOutPreempt => {
+        Operation::PersistentReserveOutReserve
+        | Operation::PersistentReserveOutRelease
+        | Operation::PersistentReserveOutPreempt
+        | Operation::PersistentReserveOutPreemptAndAbort
+        | Operation::PersistentReserveOutReplaceLostReservation => {
             lines.field("scope", format!("{:x}h", byte(2) >> 4));
             lines.field("type", format!("{:x}h, {}", byte(2) & 0xf, reservation_type(byte(2) & 0xf)));
         }

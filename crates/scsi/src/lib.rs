@@ -18,10 +18,12 @@ pub mod planted;
 pub mod response;
 mod rows;
 pub mod sense;
+pub mod transport_id;
 pub mod types;
 
 pub use command::{CommandRow, Direction, Operation, Refusal};
 pub use outcome::{DataIn, Outcome, Status};
 pub use response::Response;
 pub use sense::{Asc, Sense, SenseFormat, SenseKey};
+pub use transport_id::TransportId;
 pub use types::{BlockCount, BlockRange, BlockSize, ByteOffset, DeviceType, Lba, Lun, RelativePort, TaskAttribute};

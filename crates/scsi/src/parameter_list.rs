@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 
 use crate::response::{be16, be32, be64};
 use crate::sense::{Asc, Sense};
+use crate::transport_id::TransportId;
 use crate::types::{BlockCount, BlockRange, Lba};
 
 /// Bytes of the UNMAP parameter list header.
@@ -43,7 +44,7 @@ pub fn unmap(list: &[u8], max_descriptors: u32, max_blocks: u64) -> Result<Vec<B
     Ok(ranges)
 }
 
-/// The PERSISTENT RESERVE OUT parameter list (SPC-6, basic parameter list), as sent.
+/// The PERSISTENT RESERVE OUT parameter list (SPC-6, basic parameter list), as sent. The TransportIDs behind it are [`transport_ids`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct PersistentReserveOut {
     /// RESERVATION KEY: the key the nexus says it has registered.
@@ -60,7 +61,7 @@ pub struct PersistentReserveOut {
 
 impl PersistentReserveOut {
     /// Parses the list that the CDB's PARAMETER LIST LENGTH announced. Anything but 24 bytes is 5/1A00, except that a list with SPEC_I_PT may be
-    /// longer: its tail is not looked at, because [`plain`](Self::plain) refuses it.
+    /// longer.
     pub fn parse(list: &[u8]) -> Result<PersistentReserveOut, Sense> {
         let (Some(key), Some(service_action_key), Some(&flags)) = (be64(list, 0), be64(list, 8), list.get(20)) else {
             return Err(Sense::illegal(Asc::PARAMETER_LIST_LENGTH_ERROR));
@@ -71,14 +72,60 @@ impl PersistentReserveOut {
         }
         Ok(PersistentReserveOut { key, service_action_key, spec_i_pt, all_tg_pt: flags & 0x04 != 0, aptpl: flags & 0x01 != 0 })
     }
+}
 
-    /// Refuses what a device server without the three optional features must refuse, with a pointer at the bit (5/2600).
-    pub fn plain(self) -> Result<PersistentReserveOut, Sense> {
-        let refused = [(self.spec_i_pt, 3), (self.all_tg_pt, 2), (self.aptpl, 0)];
-        match refused.iter().find(|(set, _)| *set) {
-            Some(&(_, bit)) => Err(Sense::invalid_parameter_field(20, Some(bit))),
-            None => Ok(self),
+/// The TransportIDs of a PERSISTENT RESERVE OUT parameter list with SPEC_I_PT, in order. A list that does not hold exactly what its TRANSPORTID PARAMETER
+/// DATA LENGTH says is 5/1A00; a TransportID that cannot be understood is 5/2600 at its first byte.
+pub fn transport_ids(list: &[u8]) -> Result<Vec<TransportId>, Sense> {
+    let declared = be32(list, RESERVE_OUT).and_then(|declared| usize::try_from(declared).ok());
+    let (Some(declared), Some(mut rest)) = (declared, list.get(RESERVE_OUT + 4..)) else {
+        return Err(Sense::illegal(Asc::PARAMETER_LIST_LENGTH_ERROR));
+    };
+    if declared != rest.len() {
+        return Err(Sense::illegal(Asc::PARAMETER_LIST_LENGTH_ERROR));
+    }
+    let mut ids = Vec::new();
+    while !rest.is_empty() {
+        let at = list.len() - rest.len();
+        let (id, length) = TransportId::parse(rest).ok_or(Sense::invalid_parameter_field(u16::try_from(at).unwrap_or(u16::MAX), None))?;
+        ids.push(id);
+        rest = &rest[length..];
+    }
+    Ok(ids)
+}
+
+/// The parameter list of PERSISTENT RESERVE OUT, REGISTER AND MOVE (SPC-6).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RegisterAndMove {
+    /// RESERVATION KEY: the key the nexus says it has registered.
+    pub key: u64,
+    /// SERVICE ACTION RESERVATION KEY: the key of the destination.
+    pub service_action_key: u64,
+    /// UNREG: the nexus itself is unregistered.
+    pub unregister: bool,
+    /// APTPL.
+    pub aptpl: bool,
+    /// RELATIVE TARGET PORT IDENTIFIER of the destination.
+    pub relative_port: u16,
+    /// Initiator port of the destination.
+    pub destination: TransportId,
+}
+
+impl RegisterAndMove {
+    /// Parses the list. A length that does not fit its TRANSPORTID PARAMETER DATA LENGTH is 5/1A00; a TransportID that cannot be understood is 5/2600.
+    pub fn parse(list: &[u8]) -> Result<RegisterAndMove, Sense> {
+        let fields = (be64(list, 0), be64(list, 8), list.get(17), be16(list, 18), be32(list, 20), list.get(RESERVE_OUT..));
+        let (Some(key), Some(service_action_key), Some(&flags), Some(relative_port), Some(declared), Some(id)) = fields else {
+            return Err(Sense::illegal(Asc::PARAMETER_LIST_LENGTH_ERROR));
+        };
+        if id.is_empty() || usize::try_from(declared) != Ok(id.len()) {
+            return Err(Sense::illegal(Asc::PARAMETER_LIST_LENGTH_ERROR));
         }
+        let Some((destination, length)) = TransportId::parse(id) else { return Err(Sense::invalid_parameter_field(24, None)) };
+        if length != id.len() {
+            return Err(Sense::illegal(Asc::PARAMETER_LIST_LENGTH_ERROR));
+        }
+        Ok(RegisterAndMove { key, service_action_key, unregister: flags & 0x02 != 0, aptpl: flags & 0x01 != 0, relative_port, destination })
     }
 }
 
@@ -136,13 +183,66 @@ mod tests {
         let mut list = vec![0; 24];
         list[7] = 1;
         list[15] = 2;
-        let parsed = PersistentReserveOut { key: 1, service_action_key: 2, spec_i_pt: false, all_tg_pt: false, aptpl: false };
-        assert_eq!(PersistentReserveOut::parse(&list).and_then(PersistentReserveOut::plain), Ok(parsed));
-        for (flags, bit) in [(0x08, 3), (0x04, 2), (0x01, 0), (0x0d, 3)] {
+        let plain = PersistentReserveOut { key: 1, service_action_key: 2, spec_i_pt: false, all_tg_pt: false, aptpl: false };
+        assert_eq!(PersistentReserveOut::parse(&list), Ok(plain));
+        for (flags, expected) in [
+            (0x08, PersistentReserveOut { spec_i_pt: true, ..plain }),
+            (0x04, PersistentReserveOut { all_tg_pt: true, ..plain }),
+            (0x01, PersistentReserveOut { aptpl: true, ..plain }),
+        ] {
             list[20] = flags;
-            let refused = PersistentReserveOut::parse(&list).and_then(PersistentReserveOut::plain);
-            assert_eq!(refused, Err(Sense::invalid_parameter_field(20, Some(bit))));
+            assert_eq!(PersistentReserveOut::parse(&list), Ok(expected));
         }
+    }
+
+    fn id(name: &str) -> TransportId {
+        TransportId { name: name.into(), isid: Some([0x80, 0, 0, 0, 0, 1]) }
+    }
+
+    fn with_ids(ids: &[TransportId]) -> Vec<u8> {
+        let bytes: Vec<u8> = ids.iter().flat_map(TransportId::encode).collect();
+        let mut list = vec![0; 24];
+        list[20] = 0x08;
+        list.extend((bytes.len() as u32).to_be_bytes());
+        list.extend(bytes);
+        list
+    }
+
+    #[test]
+    fn lists_of_initiator_ports() {
+        let length_error = Err(Sense::illegal(Asc::PARAMETER_LIST_LENGTH_ERROR));
+        let two = [id("iqn.2026-01.example:a"), id("iqn.2026-01.example:longer-name")];
+        assert_eq!(transport_ids(&with_ids(&two)), Ok(two.to_vec()));
+        assert_eq!(transport_ids(&with_ids(&[])), Ok(vec![]));
+        assert_eq!(transport_ids(&[0; 24]), length_error);
+        let mut list = with_ids(&two);
+        list[27] += 4;
+        assert_eq!(transport_ids(&list), length_error, "longer than it is");
+        list = with_ids(&two);
+        list.extend([0; 4]);
+        assert_eq!(transport_ids(&list), length_error, "bytes that nobody announced");
+        list = with_ids(&two);
+        list[28 + 44] = 0x06;
+        assert_eq!(transport_ids(&list), Err(Sense::invalid_parameter_field(72, None)), "the second is of SAS");
+    }
+
+    #[test]
+    fn register_and_move() {
+        let length_error = Err(Sense::illegal(Asc::PARAMETER_LIST_LENGTH_ERROR));
+        let bytes = id("iqn.2026-01.example:a").encode();
+        let mut list = vec![0; 24];
+        (list[7], list[15], list[17], list[19], list[23]) = (1, 2, 0x03, 7, bytes.len() as u8);
+        list.extend(&bytes);
+        let destination = id("iqn.2026-01.example:a");
+        let parsed = RegisterAndMove { key: 1, service_action_key: 2, unregister: true, aptpl: true, relative_port: 7, destination };
+        assert_eq!(RegisterAndMove::parse(&list), Ok(parsed));
+        assert_eq!(RegisterAndMove::parse(&list[..24]), length_error);
+        assert_eq!(RegisterAndMove::parse(&list[..64]), length_error);
+        list[23] -= 4;
+        assert_eq!(RegisterAndMove::parse(&list), length_error);
+        list[23] += 4;
+        list[24] = 0x06;
+        assert_eq!(RegisterAndMove::parse(&list), Err(Sense::invalid_parameter_field(24, None)));
     }
 
     #[test]
@@ -163,7 +263,7 @@ mod tests {
                 prop_assert!(ranges.len() <= max as usize);
                 prop_assert!(ranges.len() * 16 + 8 <= list.len().max(8));
             }
-            let _ = PersistentReserveOut::parse(&list);
+            let _ = (PersistentReserveOut::parse(&list), transport_ids(&list), RegisterAndMove::parse(&list));
         }
     }
 }

@@ -3,6 +3,7 @@
 mod block;
 mod monitor;
 mod primary;
+mod reservation;
 
 use crate::command::CommandRow;
 use crate::types::DeviceType;
@@ -13,9 +14,9 @@ const DISK: &[DeviceType] = &[DeviceType::DISK];
 const CONTROLLER: &[DeviceType] = &[DeviceType::CONTROLLER];
 
 /// The files, in order.
-const FILES: [&[CommandRow]; 3] = [primary::ROWS, monitor::ROWS, block::ROWS];
+const FILES: [&[CommandRow]; 4] = [primary::ROWS, reservation::ROWS, monitor::ROWS, block::ROWS];
 
-const COUNT: usize = primary::ROWS.len() + monitor::ROWS.len() + block::ROWS.len();
+const COUNT: usize = count();
 
 /// All rows, in order of operation code and service action; rows that differ in device types only keep the order of their file.
 pub(crate) static TABLE: [CommandRow; COUNT] = table();
@@ -23,8 +24,17 @@ pub(crate) static TABLE: [CommandRow; COUNT] = table();
 /// For each operation code, the index of its first row in [`TABLE`] and the number of rows.
 pub(crate) static BY_OPCODE: [(u8, u8); 256] = by_opcode();
 
+const fn count() -> usize {
+    let (mut count, mut file) = (0, 0);
+    while file < FILES.len() {
+        count += FILES[file].len();
+        file += 1;
+    }
+    count
+}
+
 const fn table() -> [CommandRow; COUNT] {
-    let mut rows = [primary::ROWS[0]; COUNT];
+    let mut rows = [FILES[0][0]; COUNT];
     let (mut file, mut place, mut filled) = (0, 0, 0);
     while filled < COUNT {
         while place == FILES[file].len() {

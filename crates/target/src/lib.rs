@@ -23,6 +23,7 @@ pub mod management;
 pub mod nexus;
 mod primary;
 pub mod reservation;
+mod reserve_out;
 mod task;
 pub mod task_set;
 #[cfg(test)]

@@ -18,11 +18,19 @@ pub const FUNCTION_LIMIT: u64 = 5_000_000_000;
 /// Functions that wait at one unit. Initiators send one at a time; the rest is a flood, and rejected.
 pub const PENDING_LIMIT: usize = 256;
 
-/// A function that waits for the end of tasks.
+/// Who waits for the end of tasks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Waiter {
+    /// A task management function.
+    Function { nexus: NexusId, tag: TaskTag },
+    /// A PREEMPT AND ABORT.
+    Command { slot: usize, generation: u32 },
+}
+
+/// A wait for the end of tasks.
 #[derive(Debug)]
 pub(crate) struct Pending {
-    pub nexus: NexusId,
-    pub tag: TaskTag,
+    pub waiter: Waiter,
     pub deadline: u64,
     /// Slots and generations.
     tasks: Vec<(usize, u32)>,
@@ -82,24 +90,23 @@ impl Unit {
         ended
     }
 
-    /// A task left: functions that waited for it wait no more.
+    /// A task left: who waited for it waits no more, and it waits for nobody.
     pub(crate) fn task_ended(&mut self, slot: usize, generation: u32) {
         if self.pending.is_empty() {
             return;
         }
-        let effects = &mut self.effects;
-        self.pending.retain_mut(|pending| {
+        self.pending.retain(|pending| pending.waiter != Waiter::Command { slot, generation });
+        let all_ended = |pending: &mut Pending| {
             pending.tasks.retain(|&task| task != (slot, generation));
-            let done = pending.tasks.is_empty();
-            if done {
-                let (nexus, tag) = (pending.nexus, pending.tag);
-                effects.push_back(Effect::FunctionDone { nexus, tag, response: FunctionResponse::Complete });
-            }
-            !done
-        });
+            pending.tasks.is_empty()
+        };
+        let done: Vec<Pending> = self.pending.extract_if(.., all_ended).collect();
+        for pending in done {
+            self.wait_ended(pending.waiter, false);
+        }
     }
 
-    /// Functions that waited long enough are rejected, and their tasks hold the medium back.
+    /// Who waited long enough hears so, and the tasks hold the medium back.
     pub(crate) fn give_up(&mut self, now: u64) {
         let late = |pending: &mut Pending| pending.deadline <= now;
         let given_up: Vec<Pending> = self.pending.extract_if(.., late).collect();
@@ -109,8 +116,18 @@ impl Unit {
                 self.overdue += usize::from(!task.overdue);
                 task.overdue = true;
             }
-            let (nexus, tag) = (pending.nexus, pending.tag);
-            self.effects.push_back(Effect::FunctionDone { nexus, tag, response: FunctionResponse::Rejected });
+            self.wait_ended(pending.waiter, true);
+        }
+    }
+
+    /// A function is answered here; a command goes on when the input has been dealt with.
+    fn wait_ended(&mut self, waiter: Waiter, late: bool) {
+        match waiter {
+            Waiter::Function { nexus, tag } => {
+                let response = if late { FunctionResponse::Rejected } else { FunctionResponse::Complete };
+                self.effects.push_back(Effect::FunctionDone { nexus, tag, response });
+            }
+            Waiter::Command { slot, generation } => self.preemptions.push((slot, generation, late)),
         }
     }
 
@@ -152,14 +169,22 @@ impl Unit {
 
     /// The function ends now, or with the last of its tasks.
     fn await_tasks(&mut self, function: Function, ended: &[(usize, u32)]) {
+        if !self.await_end(Waiter::Function { nexus: function.nexus, tag: function.tag }, ended) {
+            self.answer(function, FunctionResponse::Complete);
+        }
+    }
+
+    /// Waits for those of the tasks that are still there. False: there is nothing to wait for.
+    pub(crate) fn await_end(&mut self, waiter: Waiter, ended: &[(usize, u32)]) -> bool {
         let alive = |&&(slot, generation): &&(usize, u32)| self.tasks.contains(slot, generation);
         let tasks: Vec<(usize, u32)> = ended.iter().filter(alive).copied().collect();
         if tasks.is_empty() || is_planted(Bug::AbortLandsLate) {
-            return self.answer(function, FunctionResponse::Complete);
+            return false;
         }
         let deadline = self.clock.saturating_add(FUNCTION_LIMIT);
-        self.pending.push(Pending { nexus: function.nexus, tag: function.tag, deadline, tasks });
+        self.pending.push(Pending { waiter, deadline, tasks });
         self.wake_at(deadline);
+        true
     }
 
     /// False, and answered, when too many functions wait already.

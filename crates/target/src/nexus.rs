@@ -79,6 +79,10 @@ impl Nexuses {
         self.place(id).ok().map(|at| &mut self.attached[at])
     }
 
+    pub fn iter(&self) -> impl Iterator<Item = &Nexus> {
+        self.attached.iter()
+    }
+
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Nexus> {
         self.attached.iter_mut()
     }

@@ -1,20 +1,16 @@
 //! Commands that the target answers itself, because they are about nexuses and logical unit numbers: REQUEST SENSE, REPORT LUNS, reservations.
 
-use alloc::vec::Vec;
-
 use device::Step;
 use device::primary::inquiry;
 use scsi::command::Operation;
-use scsi::parameter_list::PersistentReserveOut;
 use scsi::response::{Response, be16, be32};
-use scsi::{Asc, Lun, Outcome, Sense, SenseFormat, SenseKey, Status};
+use scsi::{Asc, Lun, Outcome, Sense, SenseFormat, SenseKey};
 
 use crate::attention::{self, REPORTED_LUNS_CHANGED};
-use crate::reservation::{Action, Refusal, Reservations};
+use crate::reservation::{Action, Reservations};
+use crate::reserve_out;
 use crate::unit::Unit;
 
-/// Bytes of the PERSISTENT RESERVE OUT parameter list.
-const RESERVE_OUT_LENGTH: u32 = 24;
 /// Least ALLOCATION LENGTH of REPORT LUNS.
 const REPORT_LUNS_LEAST: u32 = 16;
 
@@ -27,55 +23,15 @@ impl Unit {
         let outcome = match operation {
             Operation::RequestSense => self.request_sense(slot),
             Operation::ReportLuns => self.report_luns(slot),
-            Operation::Reserve6 => {
-                self.reservations.reserve(task.nexus);
-                Outcome::good(0)
-            }
-            Operation::Release6 => {
-                self.reservations.release(task.nexus);
-                Outcome::good(0)
-            }
+            Operation::Reserve6 | Operation::Reserve10 => reserve(task.cdb(), || self.reservations.reserve(task.nexus)),
+            Operation::Release6 | Operation::Release10 => reserve(task.cdb(), || self.reservations.release(task.nexus)),
             Operation::PersistentReserveInReadKeys => Outcome::inline(self.reservations.read_keys(allocation)),
             Operation::PersistentReserveInReadReservation => Outcome::inline(self.reservations.read_reservation(allocation)),
             Operation::PersistentReserveInReportCapabilities => Outcome::inline(Reservations::report_capabilities(allocation)),
-            operation => {
-                Action::of(operation)?;
-                if be32(task.cdb(), 5) != Some(RESERVE_OUT_LENGTH) || task.data_out < RESERVE_OUT_LENGTH {
-                    Outcome::check(Sense::illegal(Asc::PARAMETER_LIST_LENGTH_ERROR))
-                } else {
-                    return Some(Step::Fetch { len: RESERVE_OUT_LENGTH, inline: true });
-                }
-            }
+            Operation::PersistentReserveInReadFullStatus => Outcome::inline(self.reservations.read_full_status(allocation)),
+            operation => return Some(reserve_out::begin(Action::of(operation)?, task)),
         };
         Some(Step::Finish(outcome))
-    }
-
-    /// The parameter list of PERSISTENT RESERVE OUT is there.
-    pub(crate) fn persistent_reserve_out(&mut self, slot: usize, data: &[u8]) -> Step {
-        let mut outcome = match self.reserve_out(slot, data) {
-            Ok(()) => Outcome::good(0),
-            Err(Refusal::Conflict) => Outcome::status(Status::RESERVATION_CONFLICT),
-            Err(Refusal::Check(sense)) => Outcome::check(sense),
-        };
-        outcome.data_out = RESERVE_OUT_LENGTH;
-        Step::Finish(outcome)
-    }
-
-    fn reserve_out(&mut self, slot: usize, data: &[u8]) -> Result<(), Refusal> {
-        let task = self.tasks.get(slot);
-        let (Some(action), Some(nexus)) = (task.row.and_then(|row| Action::of(row.operation)), self.nexuses.of(task)) else {
-            return Err(Refusal::Conflict);
-        };
-        let list = PersistentReserveOut::parse(data).map_err(Refusal::Check)?;
-        let scope_and_type = task.cdb().get(2).copied().unwrap_or(0);
-        let mut announcements = Vec::new();
-        self.reservations.out(&nexus.identity, action, scope_and_type, &list, &mut announcements)?;
-        for announcement in announcements {
-            for nexus in self.nexuses.iter_mut().filter(|nexus| nexus.identity == announcement.identity) {
-                nexus.attentions.establish(announcement.asc);
-            }
-        }
-        Ok(())
     }
 
     /// REQUEST SENSE (SPC-6 6.39): the pending unit attention, which is told by this; else why the unit is not ready; else nothing to report.
@@ -130,6 +86,20 @@ impl Unit {
         let nexus = task.nexus;
         self.clear_attention(nexus, REPORTED_LUNS_CHANGED);
         Outcome::inline(response.finish())
+    }
+}
+
+/// RESERVE and RELEASE, of the whole unit and for the nexus itself: third parties and extents are obsolete since SPC-2 (only the long forms have room for them).
+fn reserve(cdb: &[u8], act: impl FnOnce()) -> Outcome {
+    let long = cdb.len() >= 10;
+    let flags = cdb.get(1).copied().unwrap_or(0);
+    match flags {
+        _ if long && flags & 0x10 != 0 => Outcome::check(Sense::invalid_cdb_field(1, Some(4))),
+        _ if long && flags & 0x02 != 0 => Outcome::check(Sense::invalid_cdb_field(1, Some(1))),
+        _ => {
+            act();
+            Outcome::good(0)
+        }
     }
 }
 

@@ -47,7 +47,7 @@ fn what() -> impl Strategy<Value = What> {
         2 => Just(What::TestUnitReady),
         1 => Just(What::Synchronize),
         1 => Just(What::ReportLuns),
-        1 => (0u8..7, 1u8..9).prop_map(|(action, kind)| What::ReserveOut(action, kind)),
+        2 => (0u8..9, 1u8..9).prop_map(|(action, kind)| What::ReserveOut(action, kind)),
     ]
 }
 

@@ -41,6 +41,8 @@ pub(crate) enum State {
     Waiting { op: StoreOp },
     /// The store works for it.
     Storing,
+    /// PREEMPT AND ABORT waits for the end of what it aborted.
+    Preempting,
     /// The store works for it, but nobody waits for the result.
     Aborting { why: Abort },
 }

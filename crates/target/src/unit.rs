@@ -7,7 +7,7 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
-use device::{Device, Step, StoreOp, StoreResult};
+use device::{Device, PortIdentity, Step, StoreOp, StoreResult};
 use fault::{Action, RuleId, Rules, Stage, Subject, Verdict};
 use scsi::command::Operation;
 use scsi::planted::{Bug, is_planted};
@@ -17,7 +17,7 @@ use crate::attention::{self, Attentions};
 use crate::counters::{Counters, Ended};
 use crate::effect::{Abort, Command, Effect, Function, NexusId, NexusIdentity, TaskRef};
 use crate::flight::{Ending, FlightRecord, FlightRecorder};
-use crate::management::Pending;
+use crate::management::{Pending, Waiter};
 use crate::nexus::{Entry, Nexus, Nexuses};
 use crate::reservation::Reservations;
 use crate::task::{Point, State, Task, span};
@@ -25,6 +25,9 @@ use crate::task_set::{TASK_LIMIT, TaskSet};
 
 /// INVALID MESSAGE ERROR: the ACA attribute without an auto contingent allegiance.
 const INVALID_MESSAGE: Asc = Asc(0x4900);
+
+/// PERSISTENT RESERVATION INFORMATION LOST.
+const RESERVATION_LOST: Asc = Asc(0x4401);
 
 /// The pure state of one logical unit.
 #[derive(Debug)]
@@ -34,8 +37,12 @@ pub struct Unit {
     pub(crate) tasks: TaskSet,
     pub(crate) nexuses: Nexuses,
     pub(crate) reservations: Reservations,
-    /// Task management functions that wait for the end of tasks.
+    /// Target ports through which nexuses came, or that the administrator named.
+    pub(crate) ports: Vec<PortIdentity>,
+    /// Task management functions and commands that wait for the end of tasks.
     pub(crate) pending: Vec<Pending>,
+    /// PREEMPT AND ABORT commands whose wait ended within this input: slot, generation, too late.
+    pub(crate) preemptions: Vec<(usize, u32, bool)>,
     pub(crate) effects: VecDeque<Effect>,
     counters: Counters,
     flight: FlightRecorder,
@@ -56,7 +63,9 @@ impl Unit {
             tasks: TaskSet::default(),
             nexuses: Nexuses::default(),
             reservations: Reservations::new(),
+            ports: Vec::new(),
             pending: Vec::new(),
+            preemptions: Vec::new(),
             effects: VecDeque::new(),
             counters: Counters::default(),
             flight: FlightRecorder::new(),
@@ -70,7 +79,11 @@ impl Unit {
 
     /// A session logged in. It hears POWER ON, RESET, OR BUS DEVICE RESET OCCURRED once; registrations under its name are its own.
     pub fn attach(&mut self, nexus: NexusId, identity: NexusIdentity) {
+        let port = identity.port.clone();
         if self.nexuses.attach(nexus, identity) {
+            if !self.ports.contains(&port) {
+                self.ports.push(port);
+            }
             self.counters.attach(nexus);
             self.attention_one(nexus, Asc::POWER_ON_OR_RESET);
         }
@@ -82,7 +95,7 @@ impl Unit {
         if !self.nexuses.detach(nexus) {
             return;
         }
-        self.pending.retain(|pending| pending.nexus != nexus);
+        self.pending.retain(|pending| !matches!(pending.waiter, Waiter::Function { nexus: by, .. } if by == nexus));
         for slot in self.slots(|task| task.nexus == nexus) {
             self.abort(slot, Abort::NexusLost);
         }
@@ -128,11 +141,13 @@ impl Unit {
         } else {
             let data = if inline { data } else { &[] };
             let step = match self.tasks.get_mut(slot).progress.as_mut() {
-                Some(progress) => self.device.fetched(progress, data),
+                Some(progress) => Some(self.device.fetched(progress, data)),
                 None => self.persistent_reserve_out(slot, data),
             };
             self.publish_notices();
-            self.advance(slot, step);
+            if let Some(step) = step {
+                self.advance(slot, step);
+            }
         }
         self.settle();
     }
@@ -290,6 +305,11 @@ impl Unit {
         &self.reservations
     }
 
+    /// What was kept of the reservations over a power loss cannot be read: see [`Reservations::lose`].
+    pub fn lose_reservations(&mut self) {
+        self.reservations.lose();
+    }
+
     // --- the life of a command ---
 
     /// Makes a task. `transient`: it is answered within this call and takes no part in the order of the others.
@@ -314,6 +334,12 @@ impl Unit {
                         Ok(()) => self.submit(slot, op),
                         Err(outcome) => self.conclude(slot, outcome),
                     }
+                }
+            } else if let Some((slot, generation, late)) = self.preemptions.pop() {
+                if self.tasks.contains(slot, generation) {
+                    self.tasks.set_state(slot, State::Running);
+                    let step = self.preemption_ended(slot, late);
+                    self.advance(slot, step);
                 }
             } else if let Some(slot) = self.tasks.next_startable() {
                 self.start(slot);
@@ -354,8 +380,13 @@ impl Unit {
     fn look_again(&self, slot: usize) -> Result<(), Outcome> {
         let task = self.tasks.get(slot);
         let (Some(row), Some(nexus)) = (task.row, self.nexuses.of(task)) else { return Ok(()) };
-        if !self.reservations.is_idle() && self.reservations.conflict(row, task.cdb(), task.nexus, &nexus.identity) {
-            return Err(Outcome::status(Status::RESERVATION_CONFLICT));
+        if !self.reservations.is_idle() {
+            if self.reservations.is_lost_to(row, task.cdb()) {
+                return Err(Outcome::check(Sense::new(scsi::SenseKey::HARDWARE_ERROR, RESERVATION_LOST)));
+            }
+            if self.reservations.conflict(row, task.cdb(), task.nexus, &nexus.identity) {
+                return Err(Outcome::status(Status::RESERVATION_CONFLICT));
+            }
         }
         if self.overdue > 0 && row.needs_medium {
             return Err(Outcome::check(Sense::new(scsi::SenseKey::NOT_READY, Asc::NOT_READY)));
