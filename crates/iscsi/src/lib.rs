@@ -1,4 +1,4 @@
-//! RFC 7143 and 7144 without I/O, in both roles.
+//! RFC 7143 and 7144 without I/O, in both roles; and [`isns`], how a target makes itself known to a name server (RFC 4171).
 //!
 //! A connection is a value that is fed headers, data and time, and gives back events and PDUs to send. It holds no payload: PDUs that carry task data
 //! name the task and a range, the shell has the bytes.
@@ -21,6 +21,7 @@ pub mod digest;
 pub mod framing;
 pub mod initiator;
 pub mod interface;
+pub mod isns;
 pub mod key;
 pub mod login;
 pub mod pdu;
