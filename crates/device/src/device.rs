@@ -11,7 +11,10 @@ use scsi::{Asc, BlockCount, BlockRange, BlockSize, DeviceType, Outcome, Sense, S
 use crate::cdb::{self, fail};
 use crate::operation::{Notice, Request, Step, StoreFault, StoreResult};
 use crate::parameter::{Medium, Parameter, ParameterError, UnitSettings, UnitView};
+use crate::primary::buffers::Buffers;
+use crate::primary::diagnostics::{self, Diagnostics};
 use crate::primary::exceptions::{self, Exceptions, Method};
+use crate::primary::identity::{Clock, Information};
 use crate::primary::mode_pages::ModePages;
 use crate::progress::{Progress, State};
 use crate::statistics::{Ended, Statistics};
@@ -64,6 +67,12 @@ pub struct Device {
     powered: Option<u64>,
     pub(crate) statistics: Statistics,
     pub(crate) exceptions: Exceptions,
+    pub(crate) buffers: Buffers,
+    pub(crate) diagnostics: Diagnostics,
+    pub(crate) information: Information,
+    pub(crate) clock: Clock,
+    /// Blocks that initiators reassigned, ascending.
+    pub(crate) reassigned: Vec<u64>,
     /// Start-stop log page: as an initiator set it.
     pub(crate) accounting_date: [u8; 6],
     /// Application client log page: general usage parameters.
@@ -97,6 +106,11 @@ impl Device {
             powered: None,
             statistics: Statistics::default(),
             exceptions: Exceptions::default(),
+            buffers: Buffers::default(),
+            diagnostics: Diagnostics::default(),
+            information: Information::default(),
+            clock: Clock::default(),
+            reassigned: Vec::new(),
             accounting_date: [b' '; 6],
             application_log: BTreeMap::new(),
         }
@@ -109,6 +123,12 @@ impl Device {
             self.statistics.idle = self.statistics.idle.saturating_add(now.saturating_sub(self.now));
         }
         self.now = now;
+        diagnostics::tick(self, now);
+    }
+
+    /// Time of the last input, in nanoseconds.
+    pub(crate) fn now(&self) -> u64 {
+        self.now
     }
 
     /// Nanoseconds since power on.
@@ -127,7 +147,7 @@ impl Device {
 
     /// What REQUEST SENSE tells of a unit that is ready and has no unit attention.
     pub fn sense_on_request(&self) -> Option<Sense> {
-        self.exceptions.on_request(&self.modes)
+        self.diagnostics.sense_on_request(self.now).or_else(|| self.exceptions.on_request(&self.modes))
     }
 
     /// Peripheral device type.
@@ -273,6 +293,7 @@ impl Device {
             State::LbaStatus(command) => command.stored(self, result),
             State::ModeSelect(command) => command.stored(self, result),
             State::StartStop(command) => command.stored(self, result),
+            State::SelfTest(command) => command.stored(self, result),
             State::Ended | State::Parameters(_) => fail(internal_failure(), 0),
         }
     }
@@ -281,12 +302,14 @@ impl Device {
     pub fn reset(&mut self) {
         self.modes.reset();
         self.exceptions.restart(&self.modes);
+        diagnostics::reset(self);
         self.prevents.clear();
     }
 
     /// An I_T nexus is gone: its PREVENT flag is dropped.
     pub fn nexus_lost(&mut self, nexus: u64) {
         self.allow_removal(nexus);
+        self.buffers.nexus_lost(nexus);
     }
 
     /// What other nexuses must hear of since the last call (unit attentions).

@@ -8,6 +8,7 @@ use crate::disk::read_write::{Read, Write};
 use crate::disk::unmap::Unmap;
 use crate::disk::verify::Verify;
 use crate::disk::write_same::WriteSame;
+use crate::primary::diagnostics::SelfTest;
 use crate::primary::mode_select::ModeSelect;
 use crate::primary::parameters::ParameterList;
 use crate::primary::start_stop::StartStop;
@@ -39,4 +40,5 @@ pub(crate) enum State {
     ModeSelect(Box<ModeSelect>),
     StartStop(StartStop),
     Parameters(Box<ParameterList>),
+    SelfTest(Box<SelfTest>),
 }

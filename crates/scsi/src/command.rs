@@ -42,6 +42,12 @@ pub enum Operation {
     Verify10,
     PreFetch10,
     SynchronizeCache10,
+    ReceiveDiagnosticResults,
+    SendDiagnostic,
+    ReassignBlocks,
+    ReadDefectData10,
+    WriteBuffer,
+    ReadBuffer,
     LogSelect,
     LogSense,
     WriteSame10,
@@ -74,6 +80,13 @@ pub enum Operation {
     ReadCapacity16,
     GetLbaStatus16,
     ReportLuns,
+    SecurityProtocolIn,
+    ReportIdentifyingInformation,
+    ReportTimestamp,
+    SetIdentifyingInformation,
+    SetTimestamp,
+    SecurityProtocolOut,
+    ReadDefectData12,
     ReportSupportedOperationCodes,
     ReportSupportedTaskManagementFunctions,
     Read12,
@@ -361,7 +374,7 @@ mod tests {
         }
         let disk: BTreeSet<Operation> = rows_for(DeviceType::DISK).map(|row| row.operation).collect();
         assert_eq!(disk.len(), rows_for(DeviceType::DISK).count());
-        assert_eq!(disk.len(), 56, "one row for every operation");
+        assert_eq!(disk.len(), 69, "one row for every operation");
         for &operation in &disk {
             assert_eq!(by_operation(operation).map(|row| row.operation), Some(operation));
         }

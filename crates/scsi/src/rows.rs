@@ -1,6 +1,7 @@
 //! The rows of the command table, a file for each family of device types, joined and sorted while compiling.
 
 mod block;
+mod medium;
 mod monitor;
 mod primary;
 mod reservation;
@@ -14,7 +15,7 @@ const DISK: &[DeviceType] = &[DeviceType::DISK];
 const CONTROLLER: &[DeviceType] = &[DeviceType::CONTROLLER];
 
 /// The files, in order.
-const FILES: [&[CommandRow]; 4] = [primary::ROWS, reservation::ROWS, monitor::ROWS, block::ROWS];
+const FILES: [&[CommandRow]; 5] = [primary::ROWS, reservation::ROWS, monitor::ROWS, block::ROWS, medium::ROWS];
 
 const COUNT: usize = count();
 

@@ -5,6 +5,7 @@
 
 pub mod capacity;
 pub mod compare_and_write;
+pub(crate) mod defects;
 pub mod fault;
 pub mod lba_status;
 pub mod limits;
@@ -118,6 +119,7 @@ fn first(device: &mut Device, request: &Request<'_>) -> Result<(State, Step), Ou
             let (command, step) = lba_status::begin(device, request.cdb)?;
             (State::LbaStatus(command), step)
         }
+        Op::ReadDefectData10 | Op::ReadDefectData12 => (State::Ended, Step::Finish(defects::read(device, request.cdb))),
         Op::ReadCapacity10 => (State::Ended, Step::Finish(capacity::read_capacity_10(device))),
         Op::ReadCapacity16 => (State::Ended, Step::Finish(capacity::read_capacity_16(device, request.cdb))),
         _ => match primary::begin(device, request) {

@@ -64,6 +64,7 @@ const PAGES: &[(u8, u8)] = &[
     (START_STOP, 0x00),
     (START_STOP, 0x01),
     (APPLICATION_CLIENT, 0x00),
+    (0x10, 0x00),
     (0x11, 0x00),
     (0x15, 0x00),
     (0x15, 0x01),
@@ -97,6 +98,7 @@ pub(crate) fn parameters(device: &Device, page: u8, subpage: u8, values: Values)
         // Nothing wears out here: no workload was specified that could be used up.
         (START_STOP, 1) => vec![list(0, &[0, 0])],
         (APPLICATION_CLIENT, 0) => application_client(device),
+        (0x10, 0) => (1..).zip(device.diagnostics.log()).map(|(code, entry)| list(code, &entry)).collect(),
         (0x11, 0) => vec![list(1, &[0, 0, 0, 0])],
         (0x15, 0) => vec![background_scan(device)],
         (0x15, 1) => pending_defects(device),

@@ -1,6 +1,9 @@
 //! What every device type answers (SPC): identity, mode parameters, supported commands, readiness.
 
+pub(crate) mod buffers;
+pub(crate) mod diagnostics;
 pub(crate) mod exceptions;
+pub(crate) mod identity;
 pub mod inquiry;
 mod log_pages;
 mod log_select;
@@ -28,7 +31,7 @@ pub(crate) fn check(device: &Device, request: &Request<'_>) -> Result<(), Outcom
     match request.row.operation {
         Operation::ModeSelect6 | Operation::ModeSelect10 => mode_select::check(request),
         Operation::StartStopUnit => start_stop::check(device, request),
-        operation if parameters::takes(operation) => parameters::check(request),
+        operation if parameters::takes(operation) => parameters::check(device, request),
         Operation::PreventAllowMediumRemoval => start_stop::check_prevent(request),
         _ => Ok(()),
     }
@@ -45,6 +48,11 @@ pub(crate) fn begin(device: &mut Device, request: &Request<'_>) -> Option<(State
         Operation::ReportSupportedTaskManagementFunctions => opcodes::supported_task_management_functions(cdb),
         Operation::PreventAllowMediumRemoval => start_stop::prevent_allow(device, request),
         Operation::LogSense => log_sense::log_sense(device, cdb),
+        Operation::ReadBuffer => buffers::read(device, cdb, request.nexus),
+        Operation::ReceiveDiagnosticResults => diagnostics::receive(device, cdb),
+        Operation::ReportIdentifyingInformation => identity::report_information(device, cdb),
+        Operation::ReportTimestamp => identity::report_timestamp(device, cdb),
+        Operation::SecurityProtocolIn => identity::security_in(cdb),
         Operation::ModeSelect6 | Operation::ModeSelect10 => {
             return Some(match mode_select::begin(request) {
                 Ok((command, step)) => (State::ModeSelect(Box::new(command)), step),
@@ -58,6 +66,14 @@ pub(crate) fn begin(device: &mut Device, request: &Request<'_>) -> Option<(State
             });
         }
         operation if parameters::takes(operation) => {
+            if operation == Operation::SendDiagnostic
+                && let Some(begun) = diagnostics::begin(device, request)
+            {
+                return Some(match begun {
+                    Ok((command, step)) => (State::SelfTest(Box::new(command)), step),
+                    Err(outcome) => (State::Ended, Step::Finish(outcome)),
+                });
+            }
             return Some(match parameters::begin(device, request) {
                 Ok((command, step)) => (State::Parameters(Box::new(command)), step),
                 Err(outcome) => (State::Ended, Step::Finish(outcome)),

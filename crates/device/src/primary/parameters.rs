@@ -1,11 +1,12 @@
-//! Commands that take a parameter list and are done with it: LOG SELECT and its like.
+//! Commands that take a parameter list and are done with it: LOG SELECT, WRITE BUFFER, SET TIMESTAMP and their like.
 
 use scsi::command::Operation;
 use scsi::{Asc, CommandRow, Outcome, Sense};
 
-use super::log_select;
+use super::{buffers, diagnostics, identity, log_select};
 use crate::cdb::{be16, be32, fail};
 use crate::device::Device;
+use crate::disk::defects;
 use crate::operation::{Request, Step};
 
 /// Longest CDB of these commands.
@@ -22,25 +23,43 @@ pub(crate) struct ParameterList {
 
 /// True for the commands of this module.
 pub(super) fn takes(operation: Operation) -> bool {
-    matches!(operation, Operation::LogSelect)
+    matches!(
+        operation,
+        Operation::LogSelect
+            | Operation::ReassignBlocks
+            | Operation::SecurityProtocolOut
+            | Operation::SendDiagnostic
+            | Operation::SetIdentifyingInformation
+            | Operation::SetTimestamp
+            | Operation::WriteBuffer
+    )
 }
 
-/// PARAMETER LIST LENGTH of the CDB.
-fn list_length(row: &CommandRow, cdb: &[u8]) -> u32 {
+/// PARAMETER LIST LENGTH of the CDB; where it has none, what is offered.
+fn list_length(row: &CommandRow, cdb: &[u8], offered: u32) -> u32 {
     match row.operation {
         Operation::LogSelect => u32::from(be16(cdb, 7)),
+        Operation::ReassignBlocks => offered.min(defects::MAX_LIST),
+        Operation::SendDiagnostic => diagnostics::list_length(cdb),
+        Operation::WriteBuffer => buffers::list_length(cdb),
         _ => be32(cdb, 6),
     }
 }
 
 /// Fields of the CDB; all of the list must be offered.
-pub(super) fn check(request: &Request<'_>) -> Result<(), Outcome> {
+pub(super) fn check(device: &Device, request: &Request<'_>) -> Result<(), Outcome> {
+    let cdb = request.cdb;
     let checked = match request.row.operation {
-        Operation::LogSelect => log_select::check(request.cdb),
+        Operation::LogSelect => log_select::check(cdb),
+        Operation::SecurityProtocolOut => identity::check_security_out(),
+        Operation::SendDiagnostic => diagnostics::check(device, cdb),
+        Operation::SetIdentifyingInformation => identity::check_information(cdb),
+        Operation::SetTimestamp => identity::check_timestamp(cdb),
+        Operation::WriteBuffer => buffers::check(cdb),
         _ => Ok(()),
     };
     checked.map_err(Outcome::check)?;
-    if list_length(request.row, request.cdb) > request.data_out {
+    if list_length(request.row, cdb, request.data_out) > request.data_out {
         return Err(Outcome::check(Sense::illegal(Asc::PARAMETER_LIST_LENGTH_ERROR)));
     }
     Ok(())
@@ -52,7 +71,7 @@ pub(super) fn begin(device: &mut Device, request: &Request<'_>) -> Result<(Param
     for (place, &byte) in cdb.iter_mut().zip(request.cdb) {
         *place = byte;
     }
-    let len = list_length(request.row, request.cdb).min(request.data_out);
+    let len = list_length(request.row, request.cdb, request.data_out).min(request.data_out);
     let command = ParameterList { row: request.row, cdb, len, nexus: request.nexus };
     if len == 0 {
         return Err(match command.carry_out(device, &[]) {
@@ -75,6 +94,20 @@ impl ParameterList {
     fn carry_out(&self, device: &mut Device, list: &[u8]) -> Result<(), Sense> {
         match self.row.operation {
             Operation::LogSelect => log_select::select(device, &self.cdb, list, self.nexus),
+            Operation::ReassignBlocks => defects::reassign(device, &self.cdb, list),
+            Operation::SendDiagnostic => diagnostics::send(device, list),
+            Operation::SetIdentifyingInformation => {
+                identity::set_information(device, &self.cdb, list, self.nexus);
+                Ok(())
+            }
+            Operation::SetTimestamp => {
+                identity::set_timestamp(device, list, self.nexus);
+                Ok(())
+            }
+            Operation::WriteBuffer => {
+                buffers::write(device, &self.cdb, list, self.nexus);
+                Ok(())
+            }
             _ => Err(Sense::illegal(Asc::INVALID_OPERATION_CODE)),
         }
     }

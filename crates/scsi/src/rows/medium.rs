@@ -1,0 +1,66 @@
+//! Rows of the commands that look after the medium of a disk: defects, erasure, streams, and the rarer writes.
+
+use crate::command::{CommandRow, Direction, Family, Operation, ReservationClass, UnitAttentionClass};
+
+use super::DISK;
+
+#[rustfmt::skip]
+pub(super) const ROWS: &[CommandRow] = &[
+    CommandRow {
+        operation: Operation::ReassignBlocks,
+        name: "REASSIGN BLOCKS",
+        word: "REASSIGN_BLOCKS",
+        family: Family::Other,
+        opcode: 0x07,
+        service_action: None,
+        device_types: DISK,
+        usage: &[0x07, 0x03, 0x00, 0x00, 0x00, 0x00],
+        direction: Direction::Out,
+        reservation: ReservationClass::Write,
+        unit_attention: UnitAttentionClass::Report,
+        lba: None,
+        needs_medium: true,
+        writes: true,
+        nominal_seconds: 1,
+        recommended_seconds: 60,
+        clause: "SBC-4, REASSIGN BLOCKS command",
+    },
+    CommandRow {
+        operation: Operation::ReadDefectData10,
+        name: "READ DEFECT DATA(10)",
+        word: "READ_DEFECT_DATA10",
+        family: Family::Other,
+        opcode: 0x37,
+        service_action: None,
+        device_types: DISK,
+        usage: &[0x37, 0x00, 0x1f, 0x00, 0x00, 0x00, 0x00, 0xff, 0xff, 0x00],
+        direction: Direction::In,
+        reservation: ReservationClass::Allowed,
+        unit_attention: UnitAttentionClass::Report,
+        lba: None,
+        needs_medium: true,
+        writes: false,
+        nominal_seconds: 1,
+        recommended_seconds: 30,
+        clause: "SBC-4, READ DEFECT DATA(10) command",
+    },
+    CommandRow {
+        operation: Operation::ReadDefectData12,
+        name: "READ DEFECT DATA(12)",
+        word: "READ_DEFECT_DATA12",
+        family: Family::Other,
+        opcode: 0xb7,
+        service_action: None,
+        device_types: DISK,
+        usage: &[0xb7, 0x1f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x00, 0x00],
+        direction: Direction::In,
+        reservation: ReservationClass::Allowed,
+        unit_attention: UnitAttentionClass::Report,
+        lba: None,
+        needs_medium: true,
+        writes: false,
+        nominal_seconds: 1,
+        recommended_seconds: 30,
+        clause: "SBC-4, READ DEFECT DATA(12) command",
+    },
+];
