@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -70,6 +70,11 @@ pub fn send(invocation: &Invocation) -> Result<Vec<u8>, Failure> {
         wait_for_end(path)?;
     }
     Ok(text)
+}
+
+/// Where `tgtadm` without `-C` finds its daemon.
+pub fn default_socket() -> PathBuf {
+    socket_path(0).into()
 }
 
 /// `PREFIX.N`.

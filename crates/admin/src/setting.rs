@@ -90,7 +90,7 @@ const OWN: &[(&str, &str)] = &[
     ("nop_interval", "seconds between pings, 0: none"),
     ("nop_count", "unanswered pings before the connection is closed"),
     ("RedirectAddress", "address where logins are sent; nothing: they stay here"),
-    ("RedirectPort", "port where logins are sent"),
+    ("RedirectPort", "port where logins are sent: 1 to 65535"),
     ("RedirectReason", "Temporary or Permanent"),
     ("RedirectCallback", "program that says where a login is sent"),
 ];
@@ -99,6 +99,26 @@ const OWN: &[(&str, &str)] = &[
 pub fn rows() -> Vec<(&'static str, String)> {
     let own = OWN.iter().map(|(name, allowed)| (*name, (*allowed).to_owned()));
     own.chain(Key::ALL.iter().map(|key| (key.name(), key.allowed()))).collect()
+}
+
+/// Name and value as [`TargetSetting::parse`] takes them, for commands that are ours alone: the name is whole, in any case; a number has no junk behind it; `yes` is `Yes`.
+///
+/// # Errors
+/// [`Code::InvalidRequest`] with the reason and what is allowed.
+pub fn check(name: &str, value: &str) -> Result<(&'static str, String), Failure> {
+    let unknown = || Code::InvalidRequest.because(format!("a target has no setting '{name}': {}", names().join(", ")));
+    let name = names().into_iter().find(|known| known.eq_ignore_ascii_case(name)).ok_or_else(unknown)?;
+    let bad = || Code::InvalidRequest.because(format!("'{value}' is no value for {name}{}", allowed(name)));
+    let words = ["Yes", "No", "ready", "offline", "Temporary", "Permanent", "None", "CRC32C"];
+    let spelled = words.iter().find(|word| word.eq_ignore_ascii_case(value)).map_or_else(|| value.to_owned(), |word| (*word).to_owned());
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let whole = match TargetSetting::parse(name, &spelled)? {
+        TargetSetting::NopInterval(_) | TargetSetting::NopCount(_) | TargetSetting::Key(_, Value::Number(_)) => digits(value),
+        TargetSetting::RedirectPort(port) => port.is_empty() || (digits(&port) && port.parse::<u16>().is_ok_and(|port| port != 0)),
+        TargetSetting::RedirectReason(_) => words.contains(&spelled.as_str()),
+        _ => true,
+    };
+    if whole { Ok((name, spelled)) } else { Err(bad()) }
 }
 
 /// Names of all settings.
@@ -343,6 +363,32 @@ mod tests {
         assert_eq!(detail("state", "up"), Err("'up' is no value for state: ready or offline".into()));
         let unknown = detail("colour", "red").unwrap_err();
         assert!(unknown.starts_with("a target has no setting 'colour': state, nop_interval,") && unknown.ends_with("MaxQueueCmd"), "{unknown}");
+    }
+
+    #[test]
+    fn our_own_commands_take_whole_names_and_values_only() {
+        for (name, value, want) in [
+            ("State", "OFFLINE", ("state", "offline")),
+            ("maxburstlength", "65536", ("MaxBurstLength", "65536")),
+            ("InitialR2T", "no", ("InitialR2T", "No")),
+            ("headerdigest", "CRC32C,None", ("HeaderDigest", "CRC32C,None")),
+            ("redirectport", "", ("RedirectPort", "")),
+            ("redirectcallback", "/bin/where", ("RedirectCallback", "/bin/where")),
+        ] {
+            assert_eq!(check(name, value), Ok((want.0, want.1.to_owned())), "{name}={value}");
+        }
+        for (name, value) in [
+            ("nop_intervalX", "5"),
+            ("nop_interval", "5x"),
+            ("nop_interval", ""),
+            ("MaxBurstLength", "0x2000"),
+            ("MaxBurstLength", "5"),
+            ("RedirectPort", "99999"),
+            ("RedirectReason", "TemporaryX"),
+            ("InitialR2T", "maybe"),
+        ] {
+            assert!(check(name, value).is_err_and(|failure| !failure.detail.is_empty()), "{name}={value}");
+        }
     }
 
     #[test]

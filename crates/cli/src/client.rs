@@ -1,13 +1,16 @@
 //! Talking to a running daemon over its control socket.
 
+use std::fmt;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use admin::code::Code;
 use admin::json;
-use admin::reply::{Answer, Reply};
+use admin::reply::{Answer, Failure, Reply};
 use admin::request::{Envelope, Request};
+use admin::view::TargetView;
 use anyhow::{Context, Result, anyhow, bail};
 
 use crate::arguments::Connect;
@@ -50,7 +53,7 @@ pub fn instance_paths() -> impl Iterator<Item = PathBuf> {
     (0..INSTANCES).map(instance_path)
 }
 
-/// The control socket that the options mean: the given one, or that of the only running daemon of this user.
+/// The control socket that the options mean: the given one, or that of the only running `scuzzy serve` of this user, or that of `tgtd`.
 pub fn find(connect: &Connect) -> Result<PathBuf> {
     if let Some(path) = &connect.control {
         return Ok(path.clone());
@@ -59,7 +62,9 @@ pub fn find(connect: &Connect) -> Result<PathBuf> {
     let running: Vec<PathBuf> = instance_paths().filter(|path| UnixStream::connect(path).is_ok()).collect();
     match running.as_slice() {
         [one] => Ok(one.clone()),
-        [] => Err(anyhow!("no `scuzzy serve` of yours is running: start one, or name its control socket with --control PATH")),
+        [] => Some(admin::client::default_socket())
+            .filter(|path| UnixStream::connect(path).is_ok())
+            .ok_or_else(|| anyhow!("no `scuzzy serve` or `tgtd` of yours is running: start one, or name its control socket with --control PATH")),
         many => {
             let names: Vec<String> = many.iter().map(|path| format!("--control {}", path.display())).collect();
             Err(anyhow!("several daemons are running, choose one: {}", names.join(", ")))
@@ -86,11 +91,65 @@ pub fn ask(path: &Path, request: Request) -> Result<Reply> {
     json::read_reply(&line).map_err(|error| anyhow!("the answer makes no sense: {error}"))
 }
 
-/// Sends one request; a refusal becomes an error with the reason.
+/// A refusal: what it says to people, and its number for those who can do something about it.
+#[derive(Debug)]
+pub struct Refusal {
+    /// Number.
+    pub code: Code,
+    text: String,
+}
+
+impl From<Failure> for Refusal {
+    fn from(failure: Failure) -> Refusal {
+        let text = if failure.detail.is_empty() { failure.code.text().to_owned() } else { failure.detail };
+        Refusal { code: failure.code, text }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+/// Was this refused with that number?
+pub fn is_refused(error: &anyhow::Error, code: Code) -> bool {
+    error.downcast_ref::<Refusal>().is_some_and(|refusal| refusal.code == code)
+}
+
+/// A daemon that was found: for commands that ask more than one thing.
+pub struct Daemon {
+    path: PathBuf,
+}
+
+impl Daemon {
+    /// The one that the options mean, as [`find`].
+    pub fn find(connect: &Connect) -> Result<Daemon> {
+        Ok(Daemon { path: find(connect)? })
+    }
+
+    /// Sends one request; a refusal becomes an error: a [`Refusal`].
+    pub fn ask(&self, request: Request) -> Result<Answer> {
+        ask(&self.path, request)?.map_err(|failure| Refusal::from(failure).into())
+    }
+
+    /// All targets with units and sessions, ascending by number.
+    pub fn targets(&self) -> Result<Vec<TargetView>> {
+        match self.ask(Request::TargetShow { tid: None })? {
+            Answer::Targets(targets) => Ok(targets),
+            other => Err(unexpected(&other)),
+        }
+    }
+}
+
+/// The daemon answered another question: it is not of our version.
+pub fn unexpected(answer: &Answer) -> anyhow::Error {
+    anyhow!("the daemon answered something else: {answer:?}")
+}
+
+/// Sends one request to the daemon that the options mean.
 pub fn request(connect: &Connect, request: Request) -> Result<Answer> {
-    let path = find(connect)?;
-    ask(&path, request)?.map_err(|failure| match failure.detail.as_str() {
-        "" => anyhow!("{}", failure.code),
-        detail => anyhow!("{detail}"),
-    })
+    Daemon::find(connect)?.ask(request)
 }

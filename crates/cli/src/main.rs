@@ -8,7 +8,10 @@ mod banner;
 mod client;
 mod command;
 mod initiator;
+mod naming;
+mod secret;
 mod table;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -21,6 +24,13 @@ fn main() -> ExitCode {
     let outcome = match arguments.command {
         Command::Serve(options) => command::serve::run(options),
         Command::Fault(options) => command::fault::run(options),
+        Command::Target(options) => command::target::run(options),
+        Command::Unit(options) => command::unit::run(options),
+        Command::Acl(options) => command::acl::run(options),
+        Command::Account(options) => command::account::run(options),
+        Command::Portal(options) => command::portal::run(options),
+        Command::Session(options) => command::session::run(options),
+        Command::Store(options) => command::store::run(options),
         Command::Trace(options) => command::trace::run(&options),
         Command::Stat(options) => command::stat::run(&options),
         Command::Status(options) => command::stat::status(&options),

@@ -38,9 +38,25 @@ impl Table {
     }
 }
 
+/// Facts, a line each: what it is, two blanks, the fact.
+pub fn facts(rows: &[(&str, String)]) -> String {
+    let width = rows.iter().map(|row| row.0.len()).max().unwrap_or(0);
+    rows.iter().map(|(what, fact)| format!("{}\n", format!("{what:<width$}  {fact}").trim_end())).collect()
+}
+
+/// `1 unit`, `2 units`.
+pub fn counted(count: usize, thing: &str) -> String {
+    if count == 1 { format!("1 {thing}") } else { format!("{count} {thing}s") }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn facts_line_up() {
+        assert_eq!(facts(&[("name", "a".into()), ("of", String::new())]), "name  a\nof\n");
+    }
 
     #[test]
     fn columns_line_up() {

@@ -3,6 +3,7 @@
 use clap::{Args, Subcommand};
 
 use super::Connect;
+use super::naming::Watch;
 
 /// `scuzzy fault`.
 #[derive(Args, Debug)]
@@ -21,7 +22,7 @@ pub struct Fault {
 pub enum FaultAction {
     /// Add a rule, for example: 1 op=WRITE10,lba=0,len=99999999,key=3,asc=0x0c02
     ///
-    /// The first word may be a unit number (1), or target and unit (1/1); LUN 1 of target 1 is the default. Items are KEY=VALUE, separated by blanks or commas: op lba len pct pause repeat action key asc seed name.
+    /// The first word may be a unit number (1), or target and unit (1/1, :disk/1); LUN 1 of target 1 is the default. Items are KEY=VALUE, separated by blanks or commas: op lba len pct pause repeat action key asc seed name.
     /// Actions: CHECK_CONDITION BUSY TASK_SET_FULL RESERVATION_CONFLICT TASK_ABORTED HANG DROP_CONNECTION.
     Add {
         /// Target number
@@ -31,12 +32,24 @@ pub enum FaultAction {
         #[arg(long, short)]
         lun: Option<u64>,
         /// The unit, if it is not LUN 1, and the rule
-        #[arg(required = true, value_name = "[LUN] KEY=VALUE")]
+        #[arg(required = true, value_name = "[[TARGET/]LUN] KEY=VALUE")]
         rule: Vec<String>,
     },
     /// List the rules and how often they fired
-    #[command(visible_alias = "ls", visible_alias = "show")]
-    List,
+    #[command(visible_alias = "ls")]
+    List {
+        /// Go on showing.
+        #[command(flatten)]
+        watch: Watch,
+    },
+    /// Show one rule, or all
+    Show {
+        /// Number of the rule, as `list` shows it
+        rule: Option<u64>,
+        /// Go on showing.
+        #[command(flatten)]
+        watch: Watch,
+    },
     /// Print the decisions that the rules of a unit have made, as text that can be replayed
     Journal {
         /// Target number

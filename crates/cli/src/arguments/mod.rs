@@ -1,18 +1,34 @@
 //! The command line: one definition, from which parser, help, manual pages and completions are made. One file per family of commands.
 
+mod account;
+mod acl;
 mod explain;
 mod fault;
+mod naming;
 mod observe;
+mod portal;
 mod serve;
+mod session;
+mod store;
+mod target;
+mod unit;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueHint};
 
+pub use account::{Account, AccountAction, AccountPlace, Secret};
+pub use acl::{Acl, AclAction, AclRules};
 pub use explain::{Demo, Explain};
 pub use fault::{Fault, FaultAction};
+pub use naming::{Assignment, UnitPlace, Watch};
 pub use observe::{Reset, Stat, Trace};
+pub use portal::{Portal, PortalAction};
 pub use serve::Serve;
+pub use session::{Session, SessionAction};
+pub use store::{Store, StoreAction};
+pub use target::{Target, TargetAction};
+pub use unit::{Unit, UnitAction, UnitAdd};
 
 /// A SCSI target that fails on command.
 ///
@@ -32,6 +48,20 @@ pub enum Command {
     Serve(Box<Serve>),
     /// Make a disk fail, see what fails, heal it
     Fault(Fault),
+    /// List, show, add, change, remove targets
+    Target(Target),
+    /// List, show, add, change, remove logical units
+    Unit(Unit),
+    /// Say who may log in to a target
+    Acl(Acl),
+    /// Keep CHAP accounts and bind them to targets
+    Account(Account),
+    /// Listen on more addresses, or on fewer
+    Portal(Portal),
+    /// Show who is logged in, close sessions
+    Session(Session),
+    /// Show where media are kept, and how much room they take
+    Store(Store),
     /// Show the last commands of the flight recorder
     Trace(Trace),
     /// Show counters per disk, session, operation and status

@@ -126,7 +126,8 @@ fn parse_portal(text: &str) -> Result<SocketAddr, String> {
     }
 }
 
-fn parse_name(text: &str) -> Result<String, String> {
+/// An iSCSI name, in lower case.
+pub fn parse_name(text: &str) -> Result<String, String> {
     let shaped = ["iqn.", "eui.", "naa."].iter().any(|prefix| text.starts_with(prefix));
     let clean = text.chars().all(|c| c.is_ascii_alphanumeric() || ":.-".contains(c));
     if shaped && clean && text.len() <= 223 {
@@ -135,7 +136,8 @@ fn parse_name(text: &str) -> Result<String, String> {
     Err("an iSCSI name starts with iqn., eui. or naa. and has letters, digits, `:`, `.` and `-`".into())
 }
 
-fn parse_block_size(text: &str) -> Result<scsi::BlockSize, String> {
+/// A block length.
+pub fn parse_block_size(text: &str) -> Result<scsi::BlockSize, String> {
     size::parse(text)
         .ok()
         .and_then(|bytes| u32::try_from(bytes).ok())

@@ -8,8 +8,10 @@ use admin::view::RuleLine;
 use anyhow::{Result, anyhow, bail};
 
 use crate::arguments::{Connect, Fault, FaultAction};
-use crate::client;
-use crate::table::Table;
+use crate::client::{self, Daemon};
+use crate::naming;
+use crate::table::{Table, counted, facts};
+use crate::watch::{self, Shown};
 
 /// Runs the command.
 pub fn run(options: Fault) -> Result<ExitCode> {
@@ -17,45 +19,66 @@ pub fn run(options: Fault) -> Result<ExitCode> {
     match action {
         FaultAction::Add { tid, lun, rule } => {
             let (place, rule) = place(&rule);
-            let (first_tid, first_lun) = place.unwrap_or((None, 1));
-            add(&connect, tid.or(first_tid).unwrap_or(1), lun.unwrap_or(first_lun), rule)
+            let (target, first_lun) = place.unwrap_or((None, 1));
+            add(&connect, tid, target, lun.unwrap_or(first_lun), rule)
         }
-        FaultAction::List => list(&connect),
+        FaultAction::List { watch } => watch::run(&connect, watch, |daemon| list(&rules(daemon)?)),
+        FaultAction::Show { rule, watch } => watch::run(&connect, watch, |daemon| show(&rules(daemon)?, rule)),
         FaultAction::Journal { tid, lun } => journal(&connect, tid, lun),
         FaultAction::Rm { rule, all, tid, lun } => remove(&connect, &selections(&rule, all, tid, lun)?),
     }
 }
 
-fn add(connect: &Connect, tid: i32, lun: u64, words: &[String]) -> Result<ExitCode> {
+fn add(connect: &Connect, tid: Option<i32>, target: Option<&str>, lun: u64, words: &[String]) -> Result<ExitCode> {
     let text = join(words);
     // The same parser as the daemon's: a mistake is explained even when no daemon runs.
     if let Err(error) = fault::grammar::parse(&text) {
         bail!("{error}");
     }
-    match client::request(connect, Request::FaultNew { tid, lun, rule: text })? {
-        Answer::Rule(line) if connect.json => println!("{}", serde_json::to_string(&line)?),
-        Answer::Rule(line) => println!("rule {}: target {} unit {}: {}", line.index, line.tid, line.lun, line.rule),
-        other => bail!("the daemon answered something else: {other:?}"),
+    let daemon = Daemon::find(connect)?;
+    // A target that is given by its number need not exist yet: the rule waits for it.
+    let tid = match (tid, target) {
+        (Some(tid), _) => tid,
+        (None, None) => 1,
+        (None, Some(name)) => name.parse().or_else(|_| naming::target(&daemon.targets()?, name).map(|target| target.tid))?,
+    };
+    match daemon.ask(Request::FaultNew { tid, lun, rule: text })? {
+        Answer::Rule(line) => {
+            let text = format!("rule {}: target {} unit {}: {}\n", line.index, line.tid, line.lun, line.rule);
+            watch::print(connect, &Shown::new(&line, text)?)
+        }
+        other => Err(client::unexpected(&other)),
     }
-    Ok(ExitCode::SUCCESS)
 }
 
-fn list(connect: &Connect) -> Result<ExitCode> {
-    let Answer::Rules(lines) = client::request(connect, Request::FaultShow)? else { bail!("the daemon answered something else") };
-    if connect.json {
-        println!("{}", serde_json::to_string(&lines)?);
-    } else if lines.is_empty() {
-        println!("no rules: everything works");
-    } else {
-        print!("{}", table(&lines));
+fn rules(daemon: &Daemon) -> Result<Vec<RuleLine>> {
+    match daemon.ask(Request::FaultShow)? {
+        Answer::Rules(lines) => Ok(lines),
+        other => Err(client::unexpected(&other)),
     }
-    Ok(ExitCode::SUCCESS)
+}
+
+fn list(lines: &[RuleLine]) -> Result<Shown> {
+    Shown::new(&lines, if lines.is_empty() { "no rules: everything works\n".into() } else { table(lines) })
+}
+
+fn show(lines: &[RuleLine], rule: Option<u64>) -> Result<Shown> {
+    let Some(number) = rule else { return list(lines) };
+    let line = lines.iter().find(|line| line.index == number).ok_or_else(|| anyhow!("there is no rule {number}: `scuzzy fault list` shows them"))?;
+    let text = facts(&[
+        ("rule", line.index.to_string()),
+        ("unit", format!("{}/{}", line.tid, line.lun)),
+        ("fired", counted(usize::try_from(line.fired).unwrap_or(usize::MAX), "time")),
+        ("what", line.rule.clone()),
+    ]);
+    Shown::new(line, text)
 }
 
 fn journal(connect: &Connect, tid: i32, lun: u64) -> Result<ExitCode> {
-    let Answer::Text(text) = client::request(connect, Request::FaultJournal { tid, lun })? else { bail!("the daemon answered something else") };
-    print!("{text}");
-    Ok(ExitCode::SUCCESS)
+    match client::request(connect, Request::FaultJournal { tid, lun })? {
+        Answer::Text(text) => watch::print(connect, &Shown::new(&text.lines().collect::<Vec<_>>(), text.clone())?),
+        other => Err(client::unexpected(&other)),
+    }
 }
 
 fn table(lines: &[RuleLine]) -> String {
@@ -71,7 +94,7 @@ fn remove(connect: &Connect, selections: &[FaultSelection]) -> Result<ExitCode> 
     for &selection in selections {
         match client::request(connect, Request::FaultDelete(selection))? {
             Answer::Removed(count) => removed += count,
-            other => bail!("the daemon answered something else: {other:?}"),
+            other => return Err(client::unexpected(&other)),
         }
     }
     match (connect.json, removed) {
@@ -96,11 +119,11 @@ fn selections(rules: &[String], all: bool, tid: Option<i32>, lun: Option<u64>) -
     rules.iter().map(number).collect()
 }
 
-/// Target and unit at the front of the words (`3` or `1/3`), and the words of the rule.
-fn place(words: &[String]) -> (Option<(Option<i32>, u64)>, &[String]) {
+/// Target and unit at the front of the words (`3`, `1/3` or `:disk/3`), and the words of the rule.
+fn place(words: &[String]) -> (Option<(Option<&str>, u64)>, &[String]) {
     let Some((first, rest)) = words.split_first() else { return (None, words) };
-    let read = match first.split_once('/') {
-        Some((tid, lun)) => tid.parse().ok().zip(lun.parse().ok()).map(|(tid, lun)| (Some(tid), lun)),
+    let read = match first.rsplit_once('/') {
+        Some((target, lun)) => lun.parse().ok().filter(|_| !first.contains('=')).map(|lun| (Some(target), lun)),
         None => first.parse().ok().map(|lun| (None, lun)),
     };
     (read, if read.is_some() { rest } else { words })
@@ -140,6 +163,8 @@ mod tests {
         let words = |text: &str| text.split(' ').map(ToOwned::to_owned).collect::<Vec<String>>();
         assert_eq!(place(&words("op=READ")).0, None);
         assert_eq!(place(&words("3 op=READ")), (Some((None, 3)), &words("op=READ")[..]));
-        assert_eq!(place(&words("2/3 op=READ")), (Some((Some(2), 3)), &words("op=READ")[..]));
+        assert_eq!(place(&words("2/3 op=READ")), (Some((Some("2"), 3)), &words("op=READ")[..]));
+        assert_eq!(place(&words(":disk/3 op=READ")).0, Some((Some(":disk"), 3)));
+        assert_eq!(place(&words("name=a/3 op=READ")).0, None);
     }
 }

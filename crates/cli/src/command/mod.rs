@@ -1,9 +1,16 @@
 //! One module per command.
 
+pub mod account;
+pub mod acl;
 pub mod demo;
 pub mod explain;
 pub mod fault;
 pub mod manual;
+pub mod portal;
 pub mod serve;
+pub mod session;
 pub mod stat;
+pub mod store;
+pub mod target;
 pub mod trace;
+pub mod unit;

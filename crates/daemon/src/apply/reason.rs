@@ -158,7 +158,7 @@ mod tests {
             (Request::UnitStat { tid: 2, lun: 4 }, "target 2 has no unit 4: there is none"),
             (Request::UnitNew(disk), "unit 1/3 exists already"),
             (Request::SessionStat { sid: 6 }, "no session 6: there is 5"),
-            (Request::TargetDelete { tid: 1, force: false }, "target 1 has 1 session(s): close them first, or force it"),
+            (Request::TargetDelete { tid: 1, force: false }, "target 1 has 1 session(s): close them first, or use --force"),
             (account("alice"), "account `alice` exists already"),
             (bind(Some(1), "bob", false), "no account `bob`: there is alice"),
             (bind(Some(1), "alice", true), "target 1 has an outgoing account already: `alice`"),

@@ -71,7 +71,7 @@ pub fn delete(context: &mut Context<'_>, tid: i32, force: bool) -> Reply {
     let sessions = sessions_of(context, tid);
     if !sessions.is_empty() {
         if !force {
-            return Err(Code::TargetActive.because(format!("target {tid} has {} session(s): close them first, or force it", sessions.len())));
+            return Err(Code::TargetActive.because(format!("target {tid} has {} session(s): close them first, or use --force", sessions.len())));
         }
         close(context, tid);
     }

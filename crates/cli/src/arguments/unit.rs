@@ -1,0 +1,135 @@
+//! `scuzzy unit`.
+
+use std::path::PathBuf;
+
+use clap::{ArgGroup, Args, Subcommand, ValueHint};
+use daemon::size;
+
+use super::naming::{self, Assignment, UnitPlace, Watch};
+use super::{Connect, serve};
+
+/// `scuzzy unit`.
+#[derive(Args, Debug)]
+pub struct Unit {
+    /// Which daemon, and how to print.
+    #[command(flatten)]
+    pub connect: Connect,
+
+    /// What to do.
+    #[command(subcommand)]
+    pub action: UnitAction,
+}
+
+/// What to do with logical units. A unit is named TARGET/LUN; the target by its number, its name, or an end of its name that no other target has.
+#[derive(Debug, Subcommand)]
+pub enum UnitAction {
+    /// List the units of all targets, or of one
+    #[command(visible_alias = "ls")]
+    List {
+        /// Only of this target
+        target: Option<String>,
+        /// Go on showing.
+        #[command(flatten)]
+        watch: Watch,
+    },
+    /// Show one unit: identity, medium, what its sessions did
+    Show {
+        /// The unit
+        #[arg(value_name = "TARGET/LUN")]
+        unit: UnitPlace,
+        /// Go on showing.
+        #[command(flatten)]
+        watch: Watch,
+    },
+    /// Add a unit to a target; its sessions hear of it
+    Add(Box<UnitAdd>),
+    /// Change settings of a unit; its sessions hear of it
+    ///
+    /// They are changed from left to right.
+    #[command(after_help = naming::lines("Settings:", &admin::unit_setting::rows()))]
+    Set {
+        /// The unit
+        #[arg(value_name = "TARGET/LUN")]
+        unit: UnitPlace,
+        /// What to change
+        #[arg(required = true, value_name = "KEY=VALUE")]
+        settings: Vec<Assignment>,
+    },
+    /// Remove units; files stay as they are
+    #[command(visible_alias = "remove", visible_alias = "delete")]
+    Rm {
+        /// The units
+        #[arg(required = true, value_name = "TARGET/LUN")]
+        units: Vec<UnitPlace>,
+    },
+    /// Reset a unit: its commands end aborted, its sessions hear of it, a failed flush is forgotten
+    Reset {
+        /// The unit
+        #[arg(value_name = "TARGET/LUN")]
+        unit: UnitPlace,
+    },
+}
+
+/// `scuzzy unit add`.
+#[derive(Args, Debug)]
+#[command(group(ArgGroup::new("medium").args(["path", "memory", "null", "removable"]).required(true).multiple(true)))]
+pub struct UnitAdd {
+    /// Number, name, or unique end of the name of the target
+    pub target: String,
+
+    /// Disk image or block device
+    #[arg(value_hint = ValueHint::FilePath, conflicts_with_all = ["memory", "null"])]
+    pub path: Option<PathBuf>,
+
+    /// A disk in sparse memory, for example 4G
+    #[arg(long, value_name = "SIZE", value_parser = size::parse, conflicts_with_all = ["null", "store"])]
+    pub memory: Option<u64>,
+
+    /// A disk of 1 TiB that forgets what is written
+    #[arg(long, conflicts_with = "store")]
+    pub null: bool,
+
+    /// Unit number [default: the lowest free one from 1]
+    #[arg(long, value_name = "N")]
+    pub lun: Option<u64>,
+
+    /// What kind of unit
+    #[arg(long = "type", value_name = "TYPE", default_value = "disk", value_parser = ["disk", "tape", "cd", "changer", "osd", "passthrough"])]
+    pub device_type: String,
+
+    /// How the medium is kept, as `scuzzy store list` names it [default: rdwr for a disk]
+    #[arg(long, value_name = "STORE")]
+    pub store: Option<String>,
+
+    /// Options for the store
+    #[arg(long, value_name = "TEXT", requires = "store")]
+    pub store_options: Option<String>,
+
+    /// Logical block length in bytes [default: 512 for a disk]
+    #[arg(long, value_name = "BYTES", value_parser = serve::parse_block_size)]
+    pub block_size: Option<scsi::BlockSize>,
+
+    /// Initiators can only read
+    #[arg(long)]
+    pub read_only: bool,
+
+    /// Bypass the page cache
+    #[arg(long, conflicts_with_all = ["memory", "null"])]
+    pub direct: bool,
+
+    /// Every write is durable when it is answered
+    #[arg(long, conflicts_with_all = ["memory", "null"])]
+    pub sync: bool,
+
+    /// The medium can be taken out; without PATH there is none at first
+    #[arg(long)]
+    pub removable: bool,
+
+    /// Thin provisioned: UNMAP frees room
+    #[arg(long)]
+    pub thin: bool,
+
+    /// Any other setting, as `set` takes it; may repeat
+    #[arg(long = "set", short = 's', value_name = "KEY=VALUE")]
+    pub settings: Vec<Assignment>,
+}
