@@ -16,6 +16,7 @@ use crate::primary::diagnostics::{self, Diagnostics};
 use crate::primary::exceptions::{self, Exceptions, Method};
 use crate::primary::identity::{Clock, Information};
 use crate::primary::mode_pages::ModePages;
+use crate::primary::power::{self, Power};
 use crate::progress::{Progress, State};
 use crate::statistics::{Ended, Statistics};
 use crate::{controller, disk, primary};
@@ -69,6 +70,7 @@ pub struct Device {
     pub(crate) exceptions: Exceptions,
     pub(crate) buffers: Buffers,
     pub(crate) diagnostics: Diagnostics,
+    pub(crate) power: Power,
     pub(crate) information: Information,
     pub(crate) clock: Clock,
     /// Blocks that initiators reassigned, ascending.
@@ -108,6 +110,7 @@ impl Device {
             exceptions: Exceptions::default(),
             buffers: Buffers::default(),
             diagnostics: Diagnostics::default(),
+            power: Power::default(),
             information: Information::default(),
             clock: Clock::default(),
             reassigned: Vec::new(),
@@ -124,6 +127,13 @@ impl Device {
         }
         self.now = now;
         diagnostics::tick(self, now);
+        power::tick(self, now);
+    }
+
+    /// Mode parameters were changed: what follows from them is looked at again.
+    pub(crate) fn modes_changed(&mut self) {
+        self.exceptions.restart(&self.modes);
+        self.power.modes_changed(&self.modes);
     }
 
     /// Time of the last input, in nanoseconds.
@@ -147,7 +157,7 @@ impl Device {
 
     /// What REQUEST SENSE tells of a unit that is ready and has no unit attention.
     pub fn sense_on_request(&self) -> Option<Sense> {
-        self.diagnostics.sense_on_request(self.now).or_else(|| self.exceptions.on_request(&self.modes))
+        self.diagnostics.sense_on_request(self.now).or_else(|| self.exceptions.on_request(&self.modes)).or_else(|| self.power.sense_on_request())
     }
 
     /// Peripheral device type.
@@ -223,6 +233,9 @@ impl Device {
 
     /// Range check and first step. Call after [`check`](Device::check).
     pub fn begin(&mut self, request: &Request<'_>) -> (Progress, Step) {
+        if request.row.lba.is_some() || request.row.writes {
+            power::use_medium(self);
+        }
         let (state, step) = match self.kind {
             DeviceType::DISK => disk::begin(self, request),
             _ => controller::begin(self, request),
@@ -301,8 +314,9 @@ impl Device {
     /// LOGICAL UNIT RESET or power on: mode parameters back to their defaults, prevent flags cleared.
     pub fn reset(&mut self) {
         self.modes.reset();
-        self.exceptions.restart(&self.modes);
+        self.modes_changed();
         diagnostics::reset(self);
+        power::reset(self);
         self.prevents.clear();
     }
 
@@ -353,7 +367,7 @@ impl Device {
             Parameter::Online(online) => return self.set_online(online, None),
             Parameter::ModePage { page, subpage, size, data } => {
                 self.modes.set_page(page, subpage, size, &data)?;
-                self.exceptions.restart(&self.modes);
+                self.modes_changed();
                 Some(MODE_PARAMETERS_CHANGED)
             }
             geometry => self.set_geometry(geometry)?,

@@ -183,6 +183,12 @@ impl Statistics {
     pub(crate) fn forget_pending(&mut self, range: BlockRange) {
         self.pending.retain(|defect| defect.lba < range.start.0 || defect.lba >= range.end());
     }
+
+    /// One transition, by parameter code of the power condition transitions log page.
+    pub(crate) fn transition(&mut self, code: u16) {
+        let count = self.transitions.entry(code).or_default();
+        *count = count.saturating_add(1);
+    }
 }
 
 impl Performance {

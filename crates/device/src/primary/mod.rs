@@ -13,6 +13,7 @@ pub mod mode_select;
 pub mod mode_sense;
 pub mod opcodes;
 pub(crate) mod parameters;
+pub(crate) mod power;
 pub mod start_stop;
 pub mod vpd;
 

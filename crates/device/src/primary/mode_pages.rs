@@ -1,6 +1,7 @@
 //! Mode pages (SPC-6 7.5, SBC-4 6.5): current, changeable and default values of every page.
 //!
-//! The defaults of a disk are the original's bytes. Only bits with an effect are changeable: WCE (caching), D_SENSE, SWP and TAS (control).
+//! The defaults of a disk are the original's bytes. Only bits with an effect are changeable: PER (error recovery), WCE (caching), D_SENSE,
+//! SWP and TAS (control), the timers of the power condition page, and the informational exceptions page.
 //! Everything that depends on a bit reads it here, so that a page set by the administrator works like one set by MODE SELECT.
 
 use alloc::vec;
@@ -45,14 +46,27 @@ pub(crate) struct ModePages {
 /// Page, subpage, values, changeable bits as (offset, mask).
 type Row = (u8, u8, &'static [u8], &'static [(usize, u8)]);
 
+/// Power condition: the enable bits and the five timers.
+#[rustfmt::skip]
+const TIMERS: &[(usize, u8)] = &[
+    (0, 0x01), (1, 0x0f), (2, 0xff), (3, 0xff), (4, 0xff), (5, 0xff), (6, 0xff), (7, 0xff), (8, 0xff), (9, 0xff), (10, 0xff), (11, 0xff),
+    (12, 0xff), (13, 0xff), (14, 0xff), (15, 0xff), (16, 0xff), (17, 0xff), (18, 0xff), (19, 0xff), (20, 0xff), (21, 0xff),
+];
+
 /// Offsets count from byte 2 of a page (byte 4 of a subpage).
 #[rustfmt::skip]
 const DISK: &[Row] = &[
+    (0x01, 0x00, &[0xc0, 0, 0, 0, 0, 0, 0, 0, 0, 0], &[(0, 0x04)]),
     (0x02, 0x00, &[0x80, 0x80, 0x00, 0x0a, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], &[]),
+    (0x07, 0x00, &[0; 10], &[]),
     (CACHING, 0x00, &[0x14, 0x00, 0xff, 0xff, 0x00, 0x00, 0xff, 0xff, 0xff, 0xff, 0x80, 0x14, 0, 0, 0, 0, 0, 0], &[(0, 0x04)]),
     (CONTROL, 0x00, &[0x02, 0x10, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x02, 0x00], &[(0, 0x04), (2, 0x08), (3, 0x40)]),
     (CONTROL, 0x01, &[0x04, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], &[]),
+    (0x18, 0x00, &[0x05, 0, 0, 0, 0, 0], &[]),
+    (0x19, 0x00, &[0x05, 0, 0, 0, 0, 0], &[]),
+    (0x1a, 0x00, &[0; 38], TIMERS),
     (0x1c, 0x00, &[0x08, 0, 0, 0, 0, 0, 0, 0, 0, 0], &[(0, 0x9d), (1, 0x0f), (2, 0xff), (3, 0xff), (4, 0xff), (5, 0xff), (6, 0xff), (7, 0xff), (8, 0xff), (9, 0xff)]),
+    (0x1c, 0x01, &[0; 12], &[]),
 ];
 
 impl ModePages {

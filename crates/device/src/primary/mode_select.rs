@@ -97,7 +97,7 @@ impl ModeSelect {
     fn apply(&self, device: &mut Device, pages: ModePages) -> Step {
         if device.modes != pages {
             device.modes = pages;
-            device.exceptions.restart(&device.modes);
+            device.modes_changed();
             if !is_planted(Bug::AttentionDropped) {
                 device.notify(MODE_PARAMETERS_CHANGED, Some(self.nexus));
             }
@@ -293,7 +293,7 @@ mod tests {
     fn pointers_at_wrong_fields() {
         let mut bench = Bench::disk(8);
         assert_eq!(select(&mut bench, &[0x8a, 0x0a]), bad(4, 7), "PS");
-        assert_eq!(select(&mut bench, &[0x01, 0x0a]), bad(4, 5), "no such page");
+        assert_eq!(select(&mut bench, &[0x03, 0x0a]), bad(4, 5), "no such page");
         assert_eq!(select(&mut bench, &[0x4a, 0x02, 0, 0]), bad(4, 5), "no such subpage");
         assert_eq!(select(&mut bench, &[0x4a, 0x00, 0, 0]), bad(5, 7), "subpage 0 has no SPF");
         assert_eq!(select(&mut bench, &[0x0a, 0x08, 0, 0, 0, 0, 0, 0, 0, 0]), bad(5, 7), "page length");

@@ -80,10 +80,20 @@ mod tests {
         bench.good(&[0x1a, 0x08, control << 6 | page, subpage, 0xff, 0]).split_off(4)
     }
 
+    const RECOVERY: [u8; 12] = [0x01, 0x0a, 0xc0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    const VERIFY_RECOVERY: [u8; 12] = [0x07, 0x0a, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    const PROTOCOLS: [u8; 16] = [0x18, 6, 5, 0, 0, 0, 0, 0, 0x19, 6, 5, 0, 0, 0, 0, 0];
+    const BACKGROUND: [u8; 16] = [0x5c, 0x01, 0, 0x0c, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
     const DISCONNECT: [u8; 16] = [0x02, 0x0e, 0x80, 0x80, 0x00, 0x0a, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
     const CACHING: [u8; 20] = [0x08, 0x12, 0x14, 0x00, 0xff, 0xff, 0x00, 0x00, 0xff, 0xff, 0xff, 0xff, 0x80, 0x14, 0, 0, 0, 0, 0, 0];
     const CONTROL: [u8; 12] = [0x0a, 0x0a, 0x02, 0x10, 0, 0, 0, 0, 0, 0, 0x02, 0x00];
     const EXCEPTIONS: [u8; 12] = [0x1c, 0x0a, 0x08, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+
+    fn power() -> Vec<u8> {
+        let mut page = Vec::from([0x1a, 0x26]);
+        page.resize(40, 0);
+        page
+    }
 
     fn control_extension() -> Vec<u8> {
         let mut page = Vec::from([0x4a, 0x01, 0x00, 0x1c, 0x04]);
@@ -100,6 +110,8 @@ mod tests {
             assert_eq!(page(&mut bench, control, 0x0a, 0), CONTROL);
             assert_eq!(page(&mut bench, control, 0x0a, 1), control_extension());
             assert_eq!(page(&mut bench, control, 0x1c, 0), EXCEPTIONS);
+            assert_eq!(page(&mut bench, control, 0x1a, 0), power());
+            assert_eq!(page(&mut bench, control, 0x1c, 1), BACKGROUND);
         }
     }
 
@@ -114,9 +126,10 @@ mod tests {
     #[test]
     fn all_pages_and_subpages() {
         let mut bench = Bench::disk(8);
-        let plain = [&DISCONNECT[..], &CACHING, &CONTROL, &EXCEPTIONS].concat();
+        let first = [&RECOVERY[..], &DISCONNECT, &VERIFY_RECOVERY, &CACHING, &CONTROL].concat();
+        let plain = [&first[..], &PROTOCOLS, &power(), &EXCEPTIONS].concat();
         assert_eq!(page(&mut bench, 0, 0x3f, 0), plain);
-        let all = [&DISCONNECT[..], &CACHING, &CONTROL, &control_extension(), &EXCEPTIONS].concat();
+        let all = [&first[..], &control_extension(), &PROTOCOLS, &power(), &EXCEPTIONS, &BACKGROUND].concat();
         assert_eq!(page(&mut bench, 0, 0x3f, 0xff), all);
         assert_eq!(page(&mut bench, 0, 0x0a, 0xff), [&CONTROL[..], &control_extension()].concat());
     }
@@ -125,7 +138,7 @@ mod tests {
     fn refusals() {
         let mut bench = Bench::disk(8);
         assert_eq!(bench.refused(&[0x1a, 0, 0xc8, 0, 0xff, 0], &[]), 0x0005_3900);
-        assert_eq!(bench.sense(&[0x1a, 0, 0x01, 0, 0xff, 0], &[]), Sense::invalid_cdb_field(2, Some(5)));
+        assert_eq!(bench.sense(&[0x1a, 0, 0x03, 0, 0xff, 0], &[]), Sense::invalid_cdb_field(2, Some(5)));
         assert_eq!(bench.refused(&[0x1a, 0, 0x0a, 2, 0xff, 0], &[]), 0x0005_2400);
         assert_eq!(bench.sense(&[0x1a, 0, 0x3f, 1, 0xff, 0], &[]), Sense::invalid_cdb_field(3, Some(7)));
     }
@@ -166,11 +179,11 @@ mod tests {
         assert_eq!(set(&mut bench, 3, 0, 4, &[1, 2]), Ok(()));
         assert_eq!(page(&mut bench, 2, 3, 0), [0x03, 4, 1, 2, 0, 0]);
         assert_eq!(page(&mut bench, 1, 3, 0), [0x03, 4, 0, 0, 0, 0]);
-        assert!(page(&mut bench, 0, 0x3f, 0).starts_with(&DISCONNECT), "pages stay in order");
+        assert!(page(&mut bench, 0, 0x3f, 0).starts_with(&[&RECOVERY[..], &DISCONNECT].concat()), "pages stay in order");
         assert!(set(&mut bench, 0x3f, 0, 4, &[]).is_err());
         assert!(set(&mut bench, 4, 0, 256, &[]).is_err());
         assert_eq!(set(&mut bench, 5, 0, 255, &[]), Ok(()));
         assert_eq!(bench.refused(&[0x1a, 0, 0x3f, 0, 0xff, 0], &[]), 0x0005_2400, "more than one length byte can tell");
-        assert_eq!(bench.good(&[0x5a, 0, 0x3f, 0, 0, 0, 0, 2, 0, 0])[..2], [0x01, 0x51]);
+        assert_eq!(bench.good(&[0x5a, 0, 0x3f, 0, 0, 0, 0, 2, 0, 0])[..2], [0x01, 0xa1]);
     }
 }

@@ -1,10 +1,11 @@
 //! START STOP UNIT (SBC-4 5.31) and PREVENT ALLOW MEDIUM REMOVAL (SPC-6 6.14).
 //!
-//! There are no power conditions to enter: requests for one succeed and change nothing. Stopping writes the cache out (unless NO_FLUSH) and leaves
-//! the unit ready, as the original does. LOEJ ejects and loads on removable units only.
+//! Power conditions are in [`super::power`]. Stopping, and going to standby, writes the cache out (unless NO_FLUSH) and leaves the unit ready, as the original
+//! does. LOEJ ejects and loads on removable units only.
 
 use scsi::{Asc, Outcome, Sense};
 
+use super::power::{self, Condition, Wanted};
 use crate::cdb::{bad_field, bit, byte, fail};
 use crate::device::Device;
 use crate::disk::fault::flush_fault;
@@ -15,12 +16,16 @@ use crate::operation::{Request, Step, StoreOp, StoreResult};
 pub(crate) struct StartStop {
     eject: bool,
     nexus: u64,
+    power: Option<Wanted>,
 }
 
 /// LOEJ is for removable media.
 pub(super) fn check(device: &Device, request: &Request<'_>) -> Result<(), Outcome> {
     let power_condition = byte(request.cdb, 4) >> 4;
-    if power_condition == 0 && bit(request.cdb, 4, 0x02) && !device.settings.removable {
+    if power_condition != 0 {
+        return power::wanted(power_condition, byte(request.cdb, 3) & 0x0f).map(|_| ()).map_err(|(at, leftmost)| bad_field(at, Some(leftmost)));
+    }
+    if bit(request.cdb, 4, 0x02) && !device.settings.removable {
         return Err(bad_field(4, Some(1)));
     }
     Ok(())
@@ -30,7 +35,7 @@ pub(super) fn check(device: &Device, request: &Request<'_>) -> Result<(), Outcom
 pub(super) fn begin(device: &mut Device, request: &Request<'_>) -> Result<(StartStop, Step), Outcome> {
     let action = byte(request.cdb, 4);
     if action >> 4 != 0 {
-        return Err(Outcome::good(0));
+        return begin_power(device, request);
     }
     let (no_flush, load_eject, start) = (action & 0x04 != 0, action & 0x02 != 0, action & 0x01 != 0);
     if load_eject && device.removal_prevented() {
@@ -42,8 +47,20 @@ pub(super) fn begin(device: &mut Device, request: &Request<'_>) -> Result<(Start
         }
         return Err(super::test_unit_ready(device));
     }
-    let command = StartStop { eject: load_eject, nexus: request.nexus };
+    let command = StartStop { eject: load_eject, nexus: request.nexus, power: None };
     if no_flush || !device.is_ready() || device.read_only() {
+        return Err(command.end(device));
+    }
+    Ok((command, Step::Store(StoreOp::Flush { offset: 0, len: 0 })))
+}
+
+/// A power condition: standby comes after the cache is written out.
+fn begin_power(device: &mut Device, request: &Request<'_>) -> Result<(StartStop, Step), Outcome> {
+    let action = byte(request.cdb, 4);
+    let wanted = power::wanted(action >> 4, byte(request.cdb, 3) & 0x0f).map_err(|(at, leftmost)| bad_field(at, Some(leftmost)))?;
+    let standby = matches!(wanted, Wanted::Enter(Condition::StandbyY | Condition::StandbyZ));
+    let command = StartStop { eject: false, nexus: request.nexus, power: Some(wanted) };
+    if !standby || action & 0x04 != 0 || !device.is_ready() || device.read_only() {
         return Err(command.end(device));
     }
     Ok((command, Step::Store(StoreOp::Flush { offset: 0, len: 0 })))
@@ -59,6 +76,9 @@ impl StartStop {
     }
 
     fn end(self, device: &mut Device) -> Outcome {
+        if let Some(wanted) = self.power {
+            power::change(device, wanted);
+        }
         // An initiator may have forbidden it while the cache was written out.
         if self.eject && device.set_online(false, Some(self.nexus)).is_err() {
             return Outcome::check(Sense::illegal(Asc::MEDIUM_REMOVAL_PREVENTED));
@@ -117,7 +137,7 @@ mod tests {
         assert_eq!(bench.ops.len(), 1);
         bench.good(&[0x1b, 0, 0, 0, 0x04, 0]);
         bench.good(&[0x1b, 0, 0, 0, 0x01, 0]);
-        bench.good(&[0x1b, 1, 0, 0, 0x30, 0]);
+        bench.good(&[0x1b, 1, 0, 0, 0x34, 0]);
         assert_eq!(bench.ops.len(), 1, "NO_FLUSH, START and power conditions do not flush");
         bench.good(&READY);
     }

@@ -11,8 +11,8 @@ use crate::operation::PortIdentity;
 
 /// Pages of every unit, ascending.
 const COMMON: &[u8] = &[0x00, 0x80, 0x83, 0x86, 0x87, 0x88];
-/// Pages of a block device, ascending.
-const BLOCK: &[u8] = &[0xb0, 0xb1, 0xb2];
+/// More pages of a block device, ascending.
+const BLOCK: &[u8] = &[0x8a, 0xb0, 0xb1, 0xb2, 0xb4];
 
 /// Width of the unit serial number and of the T10 designator: what the original has, so that names made from them stay.
 const ID_WIDTH: usize = 36;
@@ -32,16 +32,18 @@ const UTF8: u8 = 3;
 pub(super) fn page(device: &Device, code: u8, port: &PortIdentity) -> Option<Vec<u8>> {
     let is_disk = device.device_type() == DeviceType::DISK;
     let body = match code {
-        0x00 => COMMON.iter().chain(if is_disk { BLOCK } else { &[] }).copied().collect(),
+        0x00 => COMMON.iter().chain(if is_disk { BLOCK } else { &[] }).copied().collect::<Vec<u8>>(),
         0x80 => serial_number(device),
         0x83 => identification(device, port),
-        0x86 => extended_inquiry(),
+        0x86 => extended_inquiry(is_disk),
         // One entry for all pages and subpages: one set of values for everybody.
         0x87 => Vec::from([0x3f, 0xff, 0x00, 0x00]),
         0x88 => ports(port),
         0xb0 if is_disk => block_limits(device),
         0xb1 if is_disk => block_characteristics(device),
         0xb2 if is_disk => provisioning(device),
+        0x8a if is_disk => power_condition(),
+        0xb4 if is_disk => block_lengths(device),
         _ => return None,
     };
     let length = u16::try_from(body.len()).unwrap_or(u16::MAX).to_be_bytes();
@@ -109,11 +111,15 @@ fn name_string(name: &[u8]) -> Vec<u8> {
     value
 }
 
-/// Page 86h: head of queue, ordered and simple tasks; a volatile cache.
-fn extended_inquiry() -> Vec<u8> {
+/// Page 86h: head of queue, ordered and simple tasks; a disk has a volatile cache, counts by group number, and needs some minutes for an extended self-test.
+fn extended_inquiry(is_disk: bool) -> Vec<u8> {
     let mut body = Vec::from([0; 0x3c]);
     body[1] = 0x07;
     body[2] = 0x01;
+    if is_disk {
+        body[1] |= 0x10;
+        body[6..8].copy_from_slice(&EXTENDED_SELF_TEST_MINUTES.to_be_bytes());
+    }
     body
 }
 
@@ -126,6 +132,22 @@ fn ports(port: &PortIdentity) -> Vec<u8> {
     let mut body = Vec::from([0, 0, number[0], number[1], 0, 0, 0, 0, 0, 0, length[0], length[1]]);
     body.extend(names);
     body
+}
+
+/// The control mode page says the same in seconds: 512.
+const EXTENDED_SELF_TEST_MINUTES: u16 = 9;
+
+/// Page 8Ah: every power condition there is, left at once.
+fn power_condition() -> Vec<u8> {
+    let mut body = Vec::from([0; 14]);
+    (body[0], body[1]) = (0x03, 0x07);
+    body
+}
+
+/// Page B4h: the one block length, without protection information.
+fn block_lengths(device: &Device) -> Vec<u8> {
+    let length = device.block_size().bytes().to_be_bytes();
+    Vec::from([length[0], length[1], length[2], length[3], 0x00, 0x01, 0x00, 0x00])
 }
 
 /// Page B0h. Every limit told here is enforced, and none is told that does not hold.
@@ -171,7 +193,7 @@ mod tests {
 
     #[test]
     fn supported_pages() {
-        assert_eq!(vpd(&mut Bench::disk(8), 0), [0, 0, 0, 9, 0x00, 0x80, 0x83, 0x86, 0x87, 0x88, 0xb0, 0xb1, 0xb2]);
+        assert_eq!(vpd(&mut Bench::disk(8), 0), [0, 0, 0, 11, 0x00, 0x80, 0x83, 0x86, 0x87, 0x88, 0x8a, 0xb0, 0xb1, 0xb2, 0xb4]);
         let mut controller = Bench::around(Device::controller(settings()), 0);
         assert_eq!(vpd(&mut controller, 0), [0x0c, 0, 0, 6, 0x00, 0x80, 0x83, 0x86, 0x87, 0x88]);
         assert_eq!(controller.refused(&[0x12, 1, 0xb0, 0, 0xff, 0], &[]), 0x0005_2400);
@@ -237,8 +259,17 @@ mod tests {
     #[test]
     fn extended_inquiry_tells_task_attributes() {
         let page = vpd(&mut Bench::disk(8), 0x86);
-        assert_eq!(page[..8], [0, 0x86, 0, 0x3c, 0x00, 0x07, 0x01, 0x00]);
-        assert_eq!(page[8..], [0; 56]);
+        assert_eq!(page[..12], [0, 0x86, 0, 0x3c, 0x00, 0x17, 0x01, 0x00, 0x00, 0x00, 0x00, 0x09]);
+        assert_eq!(page[12..], [0; 52]);
+        let control = Bench::disk(8).good(&[0x1a, 8, 0x0a, 0, 0xff, 0]);
+        assert_eq!(u32::from(u16::from_be_bytes([control[14], control[15]])).div_ceil(60), 9, "the control mode page agrees");
+    }
+
+    #[test]
+    fn power_conditions_and_block_lengths() {
+        let mut bench = Bench::disk(8);
+        assert_eq!(vpd(&mut bench, 0x8a), [0, 0x8a, 0, 14, 3, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(vpd(&mut bench, 0xb4), [0, 0xb4, 0, 8, 0, 0, 2, 0, 0, 1, 0, 0]);
     }
 
     #[test]
