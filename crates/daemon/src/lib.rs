@@ -10,6 +10,7 @@ mod control;
 mod diary;
 mod faults;
 mod identity;
+mod isns;
 pub mod lock;
 pub mod log;
 pub mod notify;

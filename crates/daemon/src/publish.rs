@@ -29,6 +29,7 @@ fn entry(state: &State, target: &TargetState) -> TargetEntry {
         online: target.online,
         parameters: parameters(target),
         access: target.access.clone(),
+        admitted: state.admitted(&target.name),
         authentication: authentication(state, &target.incoming, target.outgoing.as_deref()),
         redirect: redirect(target),
         units: target.units.iter().map(|(&lun, unit)| (lun, unit.cell.clone())).collect(),

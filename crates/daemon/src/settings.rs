@@ -30,6 +30,8 @@ pub struct Settings {
     pub nop_count: u32,
     /// Targets that exist when the first connection is accepted.
     pub targets: Vec<TargetSettings>,
+    /// Patience of the iSNS client.
+    pub isns: iscsi::isns::Timing,
 }
 
 impl Default for Settings {
@@ -44,6 +46,7 @@ impl Default for Settings {
             nop_interval: 0,
             nop_count: 0,
             targets: Vec::new(),
+            isns: iscsi::isns::Timing::default(),
         }
     }
 }

@@ -15,6 +15,7 @@ use crate::apply::{self, Control};
 use crate::control::ControlServer;
 use crate::diary::Diary;
 use crate::faults::FaultBook;
+use crate::isns::Isns;
 use crate::lock;
 use crate::log::LogControl;
 use crate::plane::Reactors;
@@ -30,6 +31,7 @@ pub struct Running {
     control: Arc<Control>,
     server: Option<ControlServer>,
     diary: Diary,
+    isns: Isns,
     reactors: ReactorThreads,
     control_path: Option<PathBuf>,
     seed: u64,
@@ -82,8 +84,9 @@ impl Daemon {
         let server = socket.map(|socket| ControlServer::start(socket, control.clone())).transpose();
         let server = server.map_err(|error| StartError::Reactor(format!("cannot start the control thread: {error}")))?;
         let diary = Diary::start(&control).map_err(|error| StartError::Reactor(format!("cannot start the diary: {error}")))?;
+        let isns = Isns::start(&control, settings.isns).map_err(|error| StartError::Reactor(format!("cannot start the iSNS client: {error}")))?;
         tracing::info!(seed, reactors = count, driver = reactors.driver(), portals = ?control.portals(), "serving");
-        Ok(Running { control, server, diary, reactors, control_path, seed, end: Mutex::new(receiver), stopper })
+        Ok(Running { control, server, diary, isns, reactors, control_path, seed, end: Mutex::new(receiver), stopper })
     }
 }
 
@@ -125,6 +128,8 @@ impl Drop for Running {
         if let Some(mut server) = self.server.take() {
             server.stop();
         }
+        // Nobody is sent here any more before nobody is let in any more.
+        self.isns.stop();
         self.reactors.stop();
         self.diary.stop();
         tracing::info!("ended");

@@ -2,7 +2,7 @@
 //!
 //! One mutex around it, taken by control connections only: no reactor ever waits for it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -12,6 +12,7 @@ use target::access::AccessList;
 use transport::model::UnitCell;
 
 use crate::faults::FaultBook;
+use crate::isns::{Admitted, Inputs};
 
 /// Most targets: bounds the model and its listing.
 pub const TARGET_LIMIT: usize = 4096;
@@ -28,8 +29,12 @@ pub struct State {
     pub online: bool,
     /// Debug messages are on.
     pub debug: bool,
-    /// iSNS settings; kept and shown, no client runs.
+    /// iSNS as the administrator set it; `enabled` is the wish.
     pub isns: IsnsView,
+    /// The iSNS server is connected.
+    pub isns_connected: bool,
+    /// Initiators that the iSNS server lets in, by target name.
+    pub isns_admitted: Admitted,
     /// Driver iscsi.
     pub driver: DriverState,
     /// Targets by number.
@@ -65,6 +70,8 @@ impl State {
             online: true,
             debug: false,
             isns: IsnsView::default(),
+            isns_connected: false,
+            isns_admitted: Admitted::new(),
             driver: DriverState::Ready,
             targets: BTreeMap::new(),
             accounts: Vec::new(),
@@ -97,6 +104,19 @@ impl State {
         let mut order: Vec<&TargetState> = self.targets.values().collect();
         order.sort_by_key(|target| target.created);
         order.iter().map(|target| TargetName { tid: target.tid, name: target.name.clone() }).collect()
+    }
+
+    /// The initiators of which one must be, beside what the target's own rules say; `None`: anyone. While access control by iSNS is on, a target of which its server
+    /// has said nothing has none.
+    pub fn admitted(&self, name: &str) -> Option<Arc<BTreeSet<String>>> {
+        let controlled = self.isns.enabled && self.isns.access_control;
+        controlled.then(|| self.isns_admitted.get(name).cloned().unwrap_or_default())
+    }
+
+    /// What the iSNS client goes by.
+    pub fn isns_inputs(&self) -> Inputs {
+        let targets = self.targets.values().map(|target| target.name.clone()).collect();
+        Inputs { settings: self.isns.clone(), targets, portals: self.portals.clone() }
     }
 
     /// The unit with these numbers.

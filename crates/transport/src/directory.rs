@@ -55,7 +55,7 @@ impl Directory for DirectoryView<'_> {
         let Some(entry) = self.model.targets.values().find(|entry| entry.name == name) else {
             return TargetLookup::NotFound;
         };
-        if !entry.access.admits(peer.to_canonical(), initiator) {
+        if !entry.admits(peer, initiator) {
             return TargetLookup::Refused;
         }
         if let Some((host, port, permanent)) = &entry.redirect {
@@ -82,8 +82,7 @@ impl Directory for DirectoryView<'_> {
     }
 
     fn send_targets(&self, name: Option<&str>, initiator: &str, peer: IpAddr, local: SocketAddr) -> Vec<TargetRecord> {
-        let wanted =
-            |entry: &&std::sync::Arc<TargetEntry>| name.is_none_or(|name| entry.name == name) && entry.access.admits(peer.to_canonical(), initiator);
+        let wanted = |entry: &&std::sync::Arc<TargetEntry>| name.is_none_or(|name| entry.name == name) && entry.admits(peer, initiator);
         let entries = self.model.targets.values().filter(wanted);
         entries.map(|entry| TargetRecord { name: entry.name.clone(), addresses: self.addresses(entry, local) }).collect()
     }

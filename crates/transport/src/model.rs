@@ -1,7 +1,7 @@
 //! The published model: immutable snapshots, swapped atomically by the control thread, read by reactors without a lock.
 
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use arc_swap::ArcSwap;
@@ -49,6 +49,8 @@ pub struct TargetEntry {
     pub parameters: TargetParameters,
     /// Who may log in.
     pub access: target::access::AccessList,
+    /// The initiators of which one must be as well, by name; `None`: anyone.
+    pub admitted: Option<Arc<BTreeSet<String>>>,
     /// Accounts.
     pub authentication: Authentication,
     /// Redirection: address, port, permanent.
@@ -67,10 +69,16 @@ impl TargetEntry {
             online: true,
             parameters: default_parameters(),
             access: target::access::AccessList::default(),
+            admitted: None,
             authentication: Authentication::default(),
             redirect: None,
             units: BTreeMap::new(),
         }
+    }
+
+    /// May this initiator at this address log in, and see the target in discovery?
+    pub fn admits(&self, peer: IpAddr, initiator: &str) -> bool {
+        self.access.admits(peer.to_canonical(), initiator) && self.admitted.as_ref().is_none_or(|names| names.contains(initiator))
     }
 }
 

@@ -26,6 +26,7 @@ use fault::journal::Entry;
 use transport::model::UnitCell;
 
 use crate::diary::Seen;
+use crate::isns::{Admitted, Inputs, Waker};
 use crate::log::LogControl;
 use crate::plane::Plane;
 use crate::state::State;
@@ -44,6 +45,8 @@ pub struct Control {
     /// A request has asked for the end.
     ending: AtomicBool,
     diary: OnceLock<Thread>,
+    /// Who keeps the iSNS server informed.
+    isns: OnceLock<Waker>,
     /// Ends the daemon.
     end: Box<dyn Fn() + Send + Sync>,
 }
@@ -87,22 +90,28 @@ impl Control {
     /// Over this state; publishes it at once.
     pub fn new(state: State, plane: Arc<dyn Plane>, log: LogControl, end: Box<dyn Fn() + Send + Sync>) -> Control {
         plane.publish(crate::publish::model(&state));
-        Control { state: Mutex::new(state), plane, log, ending: AtomicBool::new(false), diary: OnceLock::new(), end }
+        Control { state: Mutex::new(state), plane, log, ending: AtomicBool::new(false), diary: OnceLock::new(), isns: OnceLock::new(), end }
     }
 
     /// Carries out a request.
     pub fn apply(&self, envelope: &Envelope) -> Reply {
         let mut state = self.lock();
+        let isns = state.isns.enabled;
         let mut context = Context { state: &mut state, plane: &*self.plane, log: &self.log, news: Vec::new(), end: false };
         let reply = gate(&context, envelope).and_then(|()| dispatch(&mut context, &envelope.request));
         let reply = reply.map_err(|failure| reason::explain(&context, &envelope.request, failure));
-        if changes(&envelope.request) {
+        let changed = changes(&envelope.request);
+        if changed {
             context.publish();
         }
         if context.end {
             self.ending.store(true, Ordering::Release);
         }
+        let isns = changed && (isns || state.isns.enabled);
         drop(state);
+        if let Some(waker) = self.isns.get().filter(|_| isns) {
+            waker.wake();
+        }
         record(&envelope.request, &reply);
         if let (Request::FaultNew { .. }, Some(diary)) = (&envelope.request, self.diary.get()) {
             diary.unpark();
@@ -114,6 +123,29 @@ impl Control {
     pub fn set_diary(&self, thread: Thread) {
         // There is one for the life of the daemon; a second would be told nothing.
         let _ = self.diary.set(thread);
+    }
+
+    /// Who keeps the iSNS server informed: woken when something has changed.
+    pub fn set_isns_waker(&self, waker: Waker) {
+        // There is one for the life of the daemon; a second would be told nothing.
+        let _ = self.isns.set(waker);
+    }
+
+    /// What the iSNS client goes by.
+    pub fn isns_inputs(&self) -> Inputs {
+        self.lock().isns_inputs()
+    }
+
+    /// The iSNS server is connected, or is not.
+    pub fn set_isns_connected(&self, connected: bool) {
+        self.lock().isns_connected = connected;
+    }
+
+    /// What the iSNS server says about initiators; counts from the next login on.
+    pub fn set_isns_admitted(&self, admitted: Admitted) {
+        let mut state = self.lock();
+        state.isns_admitted = admitted;
+        self.plane.publish(crate::publish::model(&state));
     }
 
     /// Fault decisions made since `seen`, which is brought up to date; and whether there are rules that can make more.

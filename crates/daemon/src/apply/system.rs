@@ -3,7 +3,7 @@
 use admin::code::Code;
 use admin::reply::{Answer, Reply};
 use admin::request::{RunState, SystemSetting};
-use admin::view::{PortalView, StatusView, StoreView, SystemView};
+use admin::view::{IsnsView, PortalView, StatusView, StoreView, SystemView};
 
 use super::{Context, DONE, driver};
 
@@ -21,7 +21,8 @@ pub fn show(context: &Context<'_>) -> Reply {
         device_types: vec![scsi::DeviceType::DISK.0, scsi::DeviceType::CONTROLLER.0],
         incoming: state.discovery_incoming.clone(),
         outgoing: state.discovery_outgoing.clone(),
-        isns: state.isns.clone(),
+        // As tgt: On means that there is a server. Without one the request succeeds, and show goes on saying Off.
+        isns: IsnsView { enabled: state.isns.enabled && state.isns_connected, ..state.isns.clone() },
     }))
 }
 
@@ -42,11 +43,7 @@ pub fn update(context: &mut Context<'_>, settings: &[SystemSetting]) -> Reply {
                 context.log.set_debug(*on);
             }
             SystemSetting::State(run) => state.online = *run == RunState::Ready,
-            SystemSetting::Isns(true) => {
-                // As tgt without a reachable server: the request succeeds, and show goes on saying Off.
-                tracing::warn!("iSNS registration is not built: iSNS stays off");
-            }
-            SystemSetting::Isns(false) => state.isns.enabled = false,
+            SystemSetting::Isns(on) => state.isns.enabled = *on,
             SystemSetting::IsnsServerIp(text) => state.isns.server.clone_from(text),
             SystemSetting::IsnsServerPort(port) => state.isns.port = *port,
             SystemSetting::IsnsAccessControl(on) => state.isns.access_control = *on,
