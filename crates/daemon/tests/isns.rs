@@ -14,7 +14,7 @@ use admin::request::{Envelope, PortalRequest, Request, SystemSetting};
 use daemon::{Daemon, Portal, Running, Settings, TargetSettings};
 use iscsi::initiator::{Connection, Event};
 use iscsi::isns::Timing;
-use server::{Pdu, Registry, Server, padded};
+use server::{Lie, Pdu, Registry, Server, padded};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 const A: &str = "iqn.2020-01.com.example:a";
@@ -318,7 +318,7 @@ fn without_end(honest: &Pdu, len: u16, count: u16) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-const LIES: &[(&str, fn(&Pdu) -> Option<Vec<u8>>)] = &[
+const LIES: &[(&str, Lie)] = &[
     ("silence", |_| None),
     ("noise", |_| Some(vec![0xa5; 100_000])),
     ("cut short", |honest| Some(honest.bytes()[..20].to_vec())),

@@ -131,6 +131,28 @@ mod tests {
     }
 
     #[test]
+    fn a_list_of_the_admitted_counts_beside_the_rules() {
+        let mut model = model(&["127.0.0.1:3260"]);
+        let local = "127.0.0.1:3260".parse().expect("an address");
+        let mut set = |access: &str, admitted: &[&str]| {
+            let mut entry = TargetEntry::clone(&model.targets[&1]);
+            entry.access.addresses = vec![access.into()];
+            entry.admitted = Some(Arc::new(admitted.iter().map(ToString::to_string).collect()));
+            let name = entry.name.clone();
+            model.targets.insert(1, Arc::new(entry));
+            let view = DirectoryView::new(&model);
+            let peer = "127.0.0.1".parse().expect("ip");
+            let found = matches!(view.target(&name, "iqn.x:y", peer, local), TargetLookup::Found(_));
+            assert_eq!(!view.send_targets(None, "iqn.x:y", peer, local).is_empty(), found);
+            found
+        };
+        assert!(set("ALL", &["iqn.x:y", "iqn.x:z"]));
+        assert!(!set("ALL", &["iqn.x:z"]));
+        assert!(!set("ALL", &[]));
+        assert!(!set("10.0.0.0/8", &["iqn.x:y"]));
+    }
+
+    #[test]
     fn redirection_is_told_as_it_stands() {
         let mut model = model(&["127.0.0.1:3260"]);
         let mut entry = TargetEntry::clone(&model.targets[&1]);

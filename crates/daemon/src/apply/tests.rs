@@ -1,7 +1,10 @@
 //! The control plane over a stub of the data plane.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use admin::reply::Answer;
-use admin::request::{Binding, Envelope, FaultSelection, PortalRequest, Request, UnitNew};
+use admin::request::{Binding, Envelope, FaultSelection, PortalRequest, Request, SystemSetting, UnitNew};
 use admin::view::{TargetView, UnitView};
 
 use super::Control;
@@ -283,4 +286,29 @@ fn an_account_takes_a_new_password_and_stays_bound() {
     let model = stub.model.lock().expect("no panic");
     let target = &model.as_ref().expect("published").targets[&1];
     assert!(target.authentication.incoming.iter().any(|account| account.password[..] == *b"second"), "not published");
+}
+
+#[test]
+fn isns_on_without_a_server_succeeds_shows_off_and_keeps_strangers_out() {
+    let (control, stub) = control(false);
+    assert_eq!(target(&control, 1, "iqn.x:1"), 0);
+    let set = |settings| number(&ask(&control, Request::SystemUpdate { settings }));
+    let shown = || match ask(&control, Request::SystemShow) {
+        Ok(Answer::System(view)) => view.isns,
+        other => panic!("{other:?}"),
+    };
+    let admitted = || stub.model.lock().expect("no panic").as_ref().expect("published").targets[&1].admitted.clone();
+    assert_eq!(set(vec![SystemSetting::IsnsServerIp("192.0.2.1".into()), SystemSetting::IsnsAccessControl(true)]), 0);
+    assert_eq!(admitted(), None, "iSNS is off");
+    assert_eq!(set(vec![SystemSetting::Isns(true)]), 0);
+    assert!(!shown().enabled && shown().access_control);
+    assert_eq!(admitted().map(|names| names.len()), Some(0));
+    assert!(control.isns_inputs().settings.enabled, "the client is to look for the server");
+    control.set_isns_connected(true);
+    assert!(shown().enabled);
+    let names = Arc::new(BTreeSet::from(["iqn.i:1".to_owned()]));
+    control.set_isns_admitted([("iqn.x:1".to_owned(), names.clone()), ("iqn.x:2".to_owned(), names.clone())].into());
+    assert_eq!(admitted(), Some(names));
+    assert_eq!(set(vec![SystemSetting::IsnsAccessControl(false)]), 0);
+    assert_eq!(admitted(), None);
 }

@@ -91,6 +91,9 @@ pub fn padded(text: &str) -> Vec<u8> {
     value
 }
 
+/// Makes the bytes of an answer out of an honest one; `None`: says nothing.
+pub type Lie = fn(&Pdu) -> Option<Vec<u8>>;
+
 /// A registered portal.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Portal {
@@ -111,8 +114,8 @@ pub struct Registry {
     pub domains: BTreeMap<String, Vec<String>>,
     pub connections: usize,
     pub queries: usize,
-    /// Makes the bytes of an answer out of the honest one; `None`: says nothing.
-    pub lie: Option<fn(&Pdu) -> Option<Vec<u8>>>,
+    /// In place of honest answers.
+    pub lie: Option<Lie>,
     /// Answers come byte by byte.
     pub slow: bool,
 }
