@@ -131,7 +131,7 @@ fn unit(frame: &Frame, text: Option<&str>) -> Result<Request, Failure> {
     let (tid, lun) = (frame.tid, frame.lun);
     match frame.op {
         0 => unit_new(frame, text.unwrap_or_default()).map(Request::UnitNew),
-        1 => Ok(Request::UnitDelete { tid, lun }),
+        1 => Ok(Request::UnitDelete { tid, lun, force: frame.force }),
         5 => {
             let text = text.unwrap_or_default();
             let parameters = items(text.strip_prefix("targetOps ").unwrap_or(text));

@@ -80,4 +80,6 @@ pub enum Answer {
     Counters(Vec<CounterRow>),
     /// The daemon itself.
     Status(StatusView),
+    /// Number of the last change of model or sessions. It only grows while the daemon runs.
+    Edition(u64),
 }

@@ -65,10 +65,26 @@ pub enum Request {
         value: String,
     },
     UnitNew(UnitNew),
+    /// Refused with [`Code::UnitActive`] while somebody waits for one of its commands, unless `force`: then they end aborted.
     UnitDelete {
         tid: i32,
         lun: u64,
+        #[serde(default, skip_serializing_if = "is_false")]
+        force: bool,
     },
+    /// Another size of a unit's store, with sessions up and I/O running.
+    UnitResize {
+        tid: i32,
+        lun: u64,
+        /// `None`: look again at a file or block device that was changed from outside. `Some`: make a memory disk or a regular file so long.
+        #[serde(default)]
+        bytes: Option<u64>,
+        /// Shrink: what lies behind the new end is lost. Without it only growing is done.
+        #[serde(default, skip_serializing_if = "is_false")]
+        force: bool,
+    },
+    /// Another store under a living unit. Commands that run finish on the old one.
+    UnitSwap(UnitSwap),
     /// `--params`, in order; a key without value has an empty one. Section 4 of tgt's grammar: the daemon hands each to the device.
     UnitUpdate {
         tid: i32,
@@ -167,6 +183,69 @@ pub enum Request {
     },
     Counters,
     Status,
+    /// The number of the last change of model or sessions: [`crate::reply::Answer::Edition`]. On a JSON connection it goes on: one more such line, with the
+    /// newest number, whenever something has changed since the last line was sent, until the connection ends.
+    Watch,
+}
+
+impl Request {
+    /// Asks only: changes nothing, and the answer holds no password. All that may be asked on the socket for readers.
+    ///
+    /// A new request has to be placed here by whoever adds it.
+    pub fn is_read_only(&self) -> bool {
+        use Request as R;
+        match self {
+            R::SystemShow
+            | R::SystemStat
+            | R::TargetShow { .. }
+            | R::TargetStat { .. }
+            | R::UnitStat { .. }
+            | R::PortalShow
+            | R::DriverShow
+            | R::SessionStat { .. }
+            | R::SessionShow { .. }
+            | R::ConnectionShow { .. }
+            | R::ConnectionStat { .. }
+            | R::AccountShow
+            | R::FaultShow
+            | R::FaultJournal { .. }
+            | R::Trace { .. }
+            | R::Counters
+            | R::Status
+            | R::Watch => true,
+            R::SystemDelete
+            | R::SystemUpdate { .. }
+            | R::TargetNew { .. }
+            | R::TargetDelete { .. }
+            | R::TargetBind { .. }
+            | R::TargetUnbind { .. }
+            | R::TargetUpdate { .. }
+            | R::UnitNew(_)
+            | R::UnitDelete { .. }
+            | R::UnitResize { .. }
+            | R::UnitSwap(_)
+            | R::UnitUpdate { .. }
+            | R::UnitReset { .. }
+            | R::PortalNew(_)
+            | R::PortalDelete(_)
+            | R::DriverStart
+            | R::DriverStop
+            | R::ConnectionDelete { .. }
+            | R::SessionDelete { .. }
+            | R::AccountNew { .. }
+            | R::AccountDelete { .. }
+            | R::AccountUpdate { .. }
+            | R::AccountBind { .. }
+            | R::AccountUnbind { .. }
+            | R::FaultNew { .. }
+            | R::FaultDelete(_) => false,
+        }
+    }
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 /// One setting of the whole daemon.
@@ -246,6 +325,26 @@ pub struct UnitNew {
     /// Settings as in [`Request::UnitUpdate`], in force before anybody sees the unit; when one is refused, there is no unit. tgtadm's wire has none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parameters: Vec<(String, String)>,
+}
+
+/// Another store for a unit. Refused with 17, and nothing changes, when it cannot be opened or is smaller than the old one and `force` is not set; with
+/// [`Code::RemovalPrevented`] when the unit is removable, an initiator keeps the medium in, and `force` is not set.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct UnitSwap {
+    pub tid: i32,
+    pub lun: u64,
+    /// Backing store: a path, or a size for a memory disk.
+    pub path: String,
+    /// Store name; that of the present store otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bstype: Option<String>,
+    /// Words `sync`, `direct` and `readonly` between colons; those of the present store otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bsoflags: Option<String>,
+    /// Also a smaller store, and also while an initiator prevents removal.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub force: bool,
 }
 
 /// Portals to open or to close.

@@ -28,6 +28,7 @@ pub fn text(answer: &Answer) -> String {
         Answer::Trace(rows) => trace(rows),
         Answer::Counters(rows) => counters(rows),
         Answer::Status(view) => status(view),
+        Answer::Edition(number) => format!("Edition: {number}\n"),
     }
 }
 

@@ -501,6 +501,7 @@ fn verb(request: &Request) -> Result<&'static str, &'static str> {
         R::UnitNew(_) => Ok("unit add"),
         R::UnitDelete { .. } => Ok("unit rm"),
         R::UnitUpdate { .. } => Ok("unit set"),
+        R::UnitResize { .. } | R::UnitSwap(_) => Err("programs ask for it on the control socket"),
         R::UnitStat { .. } => Ok("unit show"),
         R::UnitReset { .. } => Ok("unit reset"),
         R::PortalNew(_) => Ok("portal add"),
@@ -526,6 +527,7 @@ fn verb(request: &Request) -> Result<&'static str, &'static str> {
         R::Trace { .. } => Ok("trace"),
         R::Counters => Ok("stat"),
         R::Status => Ok("status"),
+        R::Watch => Err("`--watch` of the verbs that list"),
     }
 }
 
@@ -543,7 +545,7 @@ fn every_request_has_a_verb_or_a_reason() {
         Request::TargetUnbind { tid: 1, rules: Vec::new() },
         Request::TargetUpdate { tid: 1, name: user(), value: user() },
         Request::UnitNew(UnitNew::default()),
-        Request::UnitDelete { tid: 1, lun: 1 },
+        Request::UnitDelete { tid: 1, lun: 1, force: false },
         Request::UnitUpdate { tid: 1, lun: 1, parameters: Vec::new() },
         Request::UnitStat { tid: 1, lun: 1 },
         Request::UnitReset { tid: 1, lun: 1 },

@@ -34,6 +34,8 @@ pub trait Plane: Send + Sync {
     fn attend(&self, unit: &Arc<UnitCell>);
     /// Nanoseconds of the reactors' clock.
     fn now(&self) -> u64;
+    /// Number of the last change of model or sessions.
+    fn edition(&self) -> u64;
     /// Driver and number of reactors.
     fn driver(&self) -> (String, u32);
 }
@@ -111,6 +113,10 @@ impl Plane for Reactors {
 
     fn now(&self) -> u64 {
         now()
+    }
+
+    fn edition(&self) -> u64 {
+        self.hub.changes()
     }
 
     fn driver(&self) -> (String, u32) {

@@ -167,6 +167,8 @@ pub struct UnitState {
     pub flags: StoreFlags,
     /// Place in the creation order.
     pub created: u64,
+    /// A request is resizing or exchanging its store.
+    pub changing: bool,
 }
 
 /// How a store is opened: `bsoflags`, and what our own command adds.

@@ -1,7 +1,10 @@
 //! A data plane without reactors, for tests of the control plane.
 
+pub mod house;
+
 use std::io;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use admin::reply::{Answer, Failure, Reply};
@@ -22,6 +25,8 @@ pub struct Stub {
     pub model: Mutex<Option<Model>>,
     pub sessions: Mutex<Vec<Session>>,
     pub told: Mutex<Vec<String>>,
+    /// Sessions do not go when they are told to.
+    pub stay: AtomicBool,
 }
 
 impl Stub {
@@ -65,6 +70,9 @@ impl Plane for Stub {
         true
     }
     fn close_target(&self, tid: i32) {
+        if self.stay.load(Ordering::Relaxed) {
+            return;
+        }
         self.sessions.lock().expect("no panic").retain(|session| session.tid != tid);
     }
     fn unit_added(&self, unit: &Arc<UnitCell>) {
@@ -77,6 +85,9 @@ impl Plane for Stub {
         self.tell(format!("attend {}/{}", unit.tid, unit.lun));
     }
     fn now(&self) -> u64 {
+        1
+    }
+    fn edition(&self) -> u64 {
         1
     }
     fn driver(&self) -> (String, u32) {

@@ -9,7 +9,7 @@ use scsi::planted::{Bug, is_planted};
 use scsi::{Asc, BlockCount, BlockRange, BlockSize, DeviceType, Outcome, Sense, SenseFormat, SenseKey};
 
 use crate::cdb::{self, fail};
-use crate::operation::{Notice, Request, Step, StoreFault, StoreResult};
+use crate::operation::{Notice, Request, Step, StoreFault, StoreOp, StoreResult};
 use crate::parameter::{Medium, Parameter, ParameterError, UnitSettings, UnitView};
 use crate::primary::buffers::Buffers;
 use crate::primary::diagnostics::{self, Diagnostics};
@@ -449,6 +449,47 @@ impl Device {
         }
     }
 
+    /// The medium has another size and is the same otherwise: commands go on, those that reach behind a nearer end find it out ([`holds`](Device::holds)).
+    pub fn resize(&mut self, bytes: u64) {
+        if let Some(medium) = &mut self.medium
+            && replace(&mut medium.bytes, bytes)
+        {
+            self.notify(CAPACITY_DATA_CHANGED, None);
+        }
+    }
+
+    /// Another medium in the place of this one, while commands run: none of them is disturbed, each store operation goes where the shell sends it.
+    ///
+    /// A removable unit tells a medium change; any tells another capacity. A fixed disk of the same size tells nothing: whoever exchanges it under
+    /// its users says that the same data are there.
+    pub fn exchange(&mut self, medium: Medium) {
+        if self.medium.is_none() || self.kind == DeviceType::CONTROLLER {
+            return self.set_medium(Some(medium));
+        }
+        let told = |device: &Device| (device.blocks(), device.physical_exponent());
+        let (capacity, protected) = (told(self), self.read_only());
+        self.medium = Some(medium);
+        if self.settings.removable && self.online {
+            self.notify(MEDIUM_MAY_HAVE_CHANGED, None);
+        }
+        if told(self) != capacity {
+            self.notify(CAPACITY_DATA_CHANGED, None);
+        }
+        if self.read_only() != protected {
+            self.notify(MODE_PARAMETERS_CHANGED, None);
+        }
+    }
+
+    /// An initiator keeps the medium in.
+    pub fn is_removal_prevented(&self) -> bool {
+        self.removal_prevented()
+    }
+
+    /// False when the operation reaches behind the end of the medium: it was made smaller after the range check.
+    pub fn holds(&self, op: &StoreOp) -> bool {
+        self.medium.is_none_or(|medium| op.end() <= medium.bytes)
+    }
+
     /// Logical block length.
     pub fn block_size(&self) -> BlockSize {
         self.settings.block_size
@@ -564,7 +605,6 @@ fn assign(place: &mut String, text: String, limit: usize) -> Option<Asc> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::StoreOp;
     use crate::tests::bench::{Bench, medium, port, settings};
     use scsi::Status;
 

@@ -131,6 +131,24 @@ pub enum StoreOp {
     },
 }
 
+impl StoreOp {
+    /// First byte behind the operation's range.
+    pub fn end(&self) -> u64 {
+        let (offset, len) = match *self {
+            StoreOp::Read { offset, len } | StoreOp::Write { offset, len, .. } | StoreOp::Compare { offset, len, .. } => (offset, u64::from(len)),
+            StoreOp::CompareSame { offset, len, .. }
+            | StoreOp::Check { offset, len }
+            | StoreOp::WriteSame { offset, len, .. }
+            | StoreOp::Zero { offset, len, .. }
+            | StoreOp::Discard { offset, len }
+            | StoreOp::Flush { offset, len }
+            | StoreOp::Prefetch { offset, len }
+            | StoreOp::Extents { offset, len, .. } => (offset, len),
+        };
+        offset.saturating_add(len)
+    }
+}
+
 /// A piece of the medium with one provisioning state.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Extent {
@@ -172,6 +190,8 @@ pub enum StoreFault {
     },
     /// The store cannot do this: 5/2000 or a fallback.
     Unsupported,
+    /// The store ends before the operation does, because it was made smaller: 5/2100.
+    OutOfRange,
     /// The store is gone: NOT READY.
     Gone,
     /// A fault rule says so: this sense key and code.

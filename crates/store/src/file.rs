@@ -10,21 +10,19 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
+use std::sync::Arc;
 
 use rustix::fs::{Advice, FallocateFlags, SeekFrom, StatxFlags};
 use rustix::io::ReadWriteFlags;
 
 use crate::lock::{self, Lock, LockError};
 use crate::overlay::{Overlay, Source};
-use crate::{Error, Extent, Geometry, Io, Plan, Store, blocking, error_of, range};
+use crate::{BLOCK, Error, Extent, Geometry, Io, Plan, ResizeError, Store, blocking, error_of, range};
 
 /// Cached transfers up to this many bytes are done inline: a copy of this size takes some tens of microseconds, what a wake-up of a worker costs.
 const INLINE: usize = 256 << 10;
 /// A read-ahead hint covers at most this many bytes: the call itself starts I/O and must not take long.
 const PREFETCH: u64 = 4 << 20;
-/// The smallest logical block.
-const BLOCK: u64 = 512;
-
 /// How to open an image.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct OpenOptions {
@@ -40,15 +38,16 @@ pub struct OpenOptions {
 
 /// A file or block device.
 pub struct File {
-    access: Access,
+    /// With overlay and lock, shared with the same image in other sizes.
+    access: Arc<Access>,
     handle: RawFd,
     geometry: Geometry,
     policy: Policy,
     block_device: bool,
     sync: bool,
     fell_back: bool,
-    overlay: Option<Overlay>,
-    lock: Option<Lock>,
+    overlay: Option<Arc<Overlay>>,
+    lock: Option<Arc<Lock>>,
 }
 
 /// Why an image cannot be opened: its text is one line that names the cure.
@@ -119,9 +118,9 @@ impl File {
         let policy = policy_of(&file, options, block_device);
         let geometry = geometry_of(path, &file, policy, read_only)?;
         let handle = file.as_raw_fd();
-        let overlay = options.ephemeral.then(Overlay::new);
-        let access = Access::Open { file, cached };
-        let mut this = File { access, handle, geometry, policy, block_device, sync: options.sync, fell_back, overlay, lock: Some(lock) };
+        let overlay = options.ephemeral.then(|| Arc::new(Overlay::new()));
+        let access = Arc::new(Access::Open { file, cached });
+        let mut this = File { access, handle, geometry, policy, block_device, sync: options.sync, fell_back, overlay, lock: Some(Arc::new(lock)) };
         this.geometry.can_discard = !read_only && (options.ephemeral || this.probe_discard());
         this.geometry.durable = !options.ephemeral && policy != Policy::Inline;
         Ok(this)
@@ -131,7 +130,7 @@ impl File {
     pub fn from_handle(file: RawFd, bytes: u64) -> File {
         let geometry = Geometry { bytes, read_only: false, can_discard: true, preferred: 4096, durable: true, alignment: 1 };
         File {
-            access: Access::Foreign,
+            access: Arc::new(Access::Foreign),
             handle: file,
             geometry,
             policy: Policy::Planned,
@@ -153,6 +152,33 @@ impl File {
         self.lock.as_ref().is_some_and(|lock| lock.shared)
     }
 
+    /// Makes a regular file so long, or looks how long the medium is now.
+    fn set_size(&self, bytes: Option<u64>) -> Result<u64, ResizeError> {
+        let system = |error: io::Error| ResizeError::System(error.raw_os_error().unwrap_or(libc::EIO));
+        let Access::Open { file, .. } = &*self.access else { return Err(ResizeError::Unsupported) };
+        let size = if self.block_device {
+            blocking::block_device_size(file.as_fd()).map_err(ResizeError::System)?
+        } else {
+            file.metadata().map_err(system)?.len()
+        };
+        let wanted = bytes.unwrap_or(size);
+        if wanted < BLOCK {
+            return Err(ResizeError::TooSmall(wanted));
+        }
+        // What was added outside and is not served is nobody's to cut off.
+        if (self.geometry.bytes..=size).contains(&wanted) || wanted == size {
+            return Ok(wanted);
+        }
+        if self.block_device {
+            return Err(ResizeError::BlockDevice);
+        }
+        if self.geometry.read_only || self.overlay.is_some() {
+            return Err(ResizeError::ReadOnly);
+        }
+        file.set_len(wanted).map_err(system)?;
+        Ok(wanted)
+    }
+
     /// A block device.
     pub fn is_block_device(&self) -> bool {
         self.block_device
@@ -160,7 +186,7 @@ impl File {
 
     /// The descriptor for calls that are not aligned for direct I/O.
     fn cached(&self) -> Option<BorrowedFd<'_>> {
-        match &self.access {
+        match &*self.access {
             Access::Open { file, cached } => Some(cached.as_ref().unwrap_or(file).as_fd()),
             Access::Foreign => None,
         }
@@ -371,6 +397,14 @@ impl Store for File {
 
     fn kind(&self) -> &'static str {
         "rdwr"
+    }
+
+    fn resized(&self, bytes: Option<u64>) -> Result<Arc<dyn Store>, ResizeError> {
+        let bytes = self.set_size(bytes)?;
+        let geometry = Geometry { bytes, ..self.geometry };
+        let (access, overlay, lock) = (self.access.clone(), self.overlay.clone(), self.lock.clone());
+        let File { handle, policy, block_device, sync, fell_back, .. } = *self;
+        Ok(Arc::new(File { access, handle, geometry, policy, block_device, sync, fell_back, overlay, lock }))
     }
 }
 

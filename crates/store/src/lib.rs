@@ -20,6 +20,7 @@ pub use memory::Memory;
 pub use null::Null;
 
 use std::os::fd::RawFd;
+use std::sync::Arc;
 
 /// What a store is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -53,6 +54,32 @@ pub enum Error {
     /// The range lies outside the store: a bug above.
     OutOfRange,
 }
+
+/// Why a store has no other size: one line that names the cure.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum ResizeError {
+    /// This kind has the size it has.
+    #[error("a store of this kind keeps its size")]
+    Unsupported,
+    /// Nothing to look at again.
+    #[error("a memory disk has no size of its own to look at: say how many bytes it is to have")]
+    NothingToRead,
+    /// Its size is not ours to set.
+    #[error("a block device cannot be resized from here: resize it where it comes from, then ask without a size")]
+    BlockDevice,
+    /// Opened read-only, or with its changes in memory only.
+    #[error("the image is never written to, so it keeps its size: open it for writing")]
+    ReadOnly,
+    /// Less than a block.
+    #[error("{0} bytes are less than one block of {BLOCK}")]
+    TooSmall(u64),
+    /// The system's error number.
+    #[error("{}", std::io::Error::from_raw_os_error(*.0))]
+    System(i32),
+}
+
+/// The smallest logical block.
+pub(crate) const BLOCK: u64 = 512;
 
 /// An operation for a reactor to execute on a file descriptor. Reads and writes use the buffer that the caller passed to the store; a short read
 /// past the end of the file is filled with zeros, a short write is continued.
@@ -145,6 +172,15 @@ pub trait Store: Send + Sync {
     fn prefetch(&self, offset: u64, len: u64);
     /// Kind, as `bstype` names it: `rdwr`, `memory`, `null`.
     fn kind(&self) -> &'static str;
+    /// A store over the same bytes with another size: `bytes`, or (`None`) the size the medium has now. What is behind a smaller end is lost; what is
+    /// new reads as zeros. This one goes on as it is: whoever shrinks sees to it that no operation behind the new end runs here any more.
+    ///
+    /// # Errors
+    /// The reason; nothing has changed then.
+    fn resized(&self, bytes: Option<u64>) -> Result<Arc<dyn Store>, ResizeError> {
+        let _ = bytes;
+        Err(ResizeError::Unsupported)
+    }
 }
 
 /// Our error for a system error number.

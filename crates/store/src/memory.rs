@@ -3,9 +3,9 @@
 //! Chunks of 64 KiB, each behind its own lock, in leaves that appear when first written. A read or write is atomic per chunk, so no block is ever torn.
 //! Reads of what was never written are zeros and allocate nothing.
 
-use std::sync::{OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use crate::{Error, Extent, Geometry, Plan, Store, append, range};
+use crate::{BLOCK, Error, Extent, Geometry, Plan, ResizeError, Store, append, range};
 
 /// Bytes of a chunk: a multiple of every block size, small enough that sparse writes stay sparse, large enough that the table is a thousandth of the data.
 const CHUNK: usize = 64 << 10;
@@ -15,7 +15,8 @@ const LEAF: usize = 1024;
 /// A disk in memory.
 pub struct Memory {
     bytes: u64,
-    leaves: Box<[OnceLock<Leaf>]>,
+    /// Each shared with the same disk in other sizes.
+    leaves: Box<[Arc<OnceLock<Leaf>>]>,
 }
 
 type Chunk = RwLock<Option<Box<[u8]>>>;
@@ -24,13 +25,12 @@ type Leaf = Box<[Chunk]>;
 impl Memory {
     /// `bytes` of zeros.
     pub fn new(bytes: u64) -> Memory {
-        let leaves = bytes.div_ceil((CHUNK * LEAF) as u64);
-        Memory { bytes, leaves: (0..leaves).map(|_| OnceLock::new()).collect() }
+        Memory { bytes, leaves: (0..leaves_of(bytes)).map(|_| Arc::default()).collect() }
     }
 
     /// Bytes of chunks that exist.
     pub fn allocated(&self) -> u64 {
-        let chunks = self.leaves.iter().filter_map(OnceLock::get).flat_map(|leaf| leaf.iter());
+        let chunks = self.leaves.iter().filter_map(|leaf| leaf.get()).flat_map(|leaf| leaf.iter());
         chunks.filter(|chunk| read(chunk).is_some()).count() as u64 * CHUNK as u64
     }
 
@@ -146,6 +146,29 @@ impl Store for Memory {
     fn kind(&self) -> &'static str {
         "memory"
     }
+
+    fn resized(&self, bytes: Option<u64>) -> Result<Arc<dyn Store>, ResizeError> {
+        let bytes = bytes.ok_or(ResizeError::NothingToRead)?;
+        if bytes < BLOCK {
+            return Err(ResizeError::TooSmall(bytes));
+        }
+        if bytes < self.bytes {
+            // What lies behind the end in the last leaf must not come back when the disk grows again.
+            let leaf_end = leaves_of(bytes) * LEAF_BYTES;
+            self.clear(bytes, leaf_end.min(self.bytes) - bytes);
+        }
+        let kept = self.leaves.iter().cloned();
+        let leaves = kept.chain(std::iter::repeat_with(Arc::default)).take(usize::try_from(leaves_of(bytes)).unwrap_or(usize::MAX)).collect();
+        Ok(Arc::new(Memory { bytes, leaves }))
+    }
+}
+
+/// Bytes of disk in one leaf.
+const LEAF_BYTES: u64 = (CHUNK * LEAF) as u64;
+
+/// Leaves of a disk of so many bytes.
+fn leaves_of(bytes: u64) -> u64 {
+    bytes.div_ceil(LEAF_BYTES)
 }
 
 /// Chunk, place in it, and bytes of it, of the next piece of `position..end`.

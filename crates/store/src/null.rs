@@ -1,6 +1,8 @@
 //! Nothing: reads are zeros, writes are forgotten. For measuring everything else.
 
-use crate::{Error, Extent, Geometry, Plan, Store, range};
+use std::sync::Arc;
+
+use crate::{BLOCK, Error, Extent, Geometry, Plan, ResizeError, Store, range};
 
 /// A disk that keeps nothing.
 pub struct Null {
@@ -52,6 +54,13 @@ impl Store for Null {
 
     fn kind(&self) -> &'static str {
         "null"
+    }
+
+    fn resized(&self, bytes: Option<u64>) -> Result<Arc<dyn Store>, ResizeError> {
+        match bytes {
+            Some(bytes) if bytes < BLOCK => Err(ResizeError::TooSmall(bytes)),
+            bytes => Ok(Arc::new(Null::new(bytes.unwrap_or(self.bytes)))),
+        }
     }
 }
 

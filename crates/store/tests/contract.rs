@@ -3,7 +3,7 @@
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 
-use store::{Error, File, Io, Memory, Null, OpenErrorKind, OpenOptions, Plan, Store, blocking, error_of};
+use store::{Error, File, Io, Memory, Null, OpenErrorKind, OpenOptions, Plan, ResizeError, Store, blocking, error_of};
 
 /// Size of the disks under test: some chunks and a rest that fills none.
 const BYTES: u64 = (1 << 20) + 65536 + 4096;
@@ -328,4 +328,52 @@ fn open_errors_are_one_line_with_the_cure() {
         let text = error.to_string();
         assert!(text.contains(cure) && text.starts_with(&path.display().to_string()) && !text.contains('\n'), "{text}");
     }
+}
+
+#[test]
+fn a_memory_disk_keeps_its_bytes_in_another_size() {
+    let small = Memory::new(1 << 20);
+    let mut bytes = [0u8; 512];
+    assert_eq!(small.write(512, &[7; 512], false), Plan::Done(Ok(())));
+    let large = small.resized(Some(200 << 20)).expect("grows");
+    assert_eq!(large.geometry().bytes, 200 << 20);
+    // An operation that is still under way on the one is seen by the other.
+    assert_eq!(small.write(1024, &[8; 512], false), Plan::Done(Ok(())));
+    for (offset, byte) in [(512, 7), (1024, 8), (199 << 20, 0)] {
+        assert_eq!(large.read(offset, &mut bytes), Plan::Done(Ok(())));
+        assert_eq!(bytes, [byte; 512]);
+    }
+    assert_eq!(large.write(199 << 20, &[9; 512], false), Plan::Done(Ok(())));
+    let again = large.resized(Some(768)).and_then(|shrunk| shrunk.resized(Some(200 << 20))).expect("shrinks and grows");
+    for (offset, byte) in [(0, 0), (1024, 0), (199 << 20, 0)] {
+        assert_eq!(again.read(offset, &mut bytes), Plan::Done(Ok(())));
+        assert_eq!(bytes, [byte; 512], "at {offset}");
+    }
+    assert_eq!(again.read(512, &mut bytes[..256]), Plan::Done(Ok(())));
+    assert_eq!(bytes[..256], [7; 256]);
+    assert_eq!(small.resized(None).err(), Some(ResizeError::NothingToRead));
+    assert_eq!(small.resized(Some(511)).err(), Some(ResizeError::TooSmall(511)));
+}
+
+#[test]
+fn a_file_grows_shrinks_and_is_looked_at_again() {
+    let path = std::env::temp_dir().join(format!("scuzzy-resize-{}", std::process::id()));
+    let outside = std::fs::File::create(&path).expect("an image");
+    outside.set_len(1 << 20).expect("a size");
+    let store = File::open(&path, OpenOptions::default()).expect("opens");
+    let length = || std::fs::metadata(&path).expect("facts").len();
+    assert_eq!((store.resized(Some(3 << 20)).expect("grows").geometry().bytes, length()), (3 << 20, 3 << 20));
+    outside.set_len(4 << 20).expect("a size");
+    let seen = store.resized(None).expect("looks");
+    assert_eq!(seen.geometry().bytes, 4 << 20);
+    assert_eq!((store.resized(Some(2 << 20)).expect("takes a part").geometry().bytes, length()), (2 << 20, 4 << 20), "nothing served was lost");
+    assert_eq!((seen.resized(Some(2 << 20)).expect("shrinks").geometry().bytes, length()), (2 << 20, 2 << 20));
+    assert_eq!(seen.resized(Some(100)).err(), Some(ResizeError::TooSmall(100)));
+    for options in [OpenOptions { read_only: true, ..OpenOptions::default() }, OpenOptions { ephemeral: true, ..OpenOptions::default() }] {
+        let guarded = File::open(&path, options).expect("opens");
+        assert_eq!(guarded.resized(Some(1 << 20)).err(), Some(ResizeError::ReadOnly));
+        assert!(guarded.resized(None).is_ok());
+    }
+    assert_eq!(length(), 2 << 20);
+    std::fs::remove_file(&path).expect("the image goes");
 }

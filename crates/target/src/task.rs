@@ -157,14 +157,15 @@ impl Task {
 
 /// Bytes of the medium that an operation reads or changes. `None`: nothing that could tear another's work.
 pub(crate) fn span(op: &StoreOp) -> Option<(u64, u64)> {
-    let (offset, len) = match *op {
-        StoreOp::Read { offset, len } | StoreOp::Write { offset, len, .. } | StoreOp::Compare { offset, len, .. } => (offset, u64::from(len)),
-        StoreOp::CompareSame { offset, len, .. }
-        | StoreOp::Check { offset, len }
-        | StoreOp::WriteSame { offset, len, .. }
-        | StoreOp::Zero { offset, len, .. }
-        | StoreOp::Discard { offset, len } => (offset, len),
-        StoreOp::Flush { .. } | StoreOp::Prefetch { .. } | StoreOp::Extents { .. } => return None,
-    };
-    Some((offset, offset.saturating_add(len)))
+    match *op {
+        StoreOp::Read { offset, .. }
+        | StoreOp::Write { offset, .. }
+        | StoreOp::Compare { offset, .. }
+        | StoreOp::CompareSame { offset, .. }
+        | StoreOp::Check { offset, .. }
+        | StoreOp::WriteSame { offset, .. }
+        | StoreOp::Zero { offset, .. }
+        | StoreOp::Discard { offset, .. } => Some((offset, op.end())),
+        StoreOp::Flush { .. } | StoreOp::Prefetch { .. } | StoreOp::Extents { .. } => None,
+    }
 }

@@ -15,7 +15,7 @@ use scsi::{Asc, CommandRow, Outcome, Sense, Status, TaskAttribute};
 
 use crate::attention::{self, Attentions};
 use crate::counters::{Counters, Ended};
-use crate::effect::{Abort, Command, Effect, Function, NexusId, NexusIdentity, TaskRef};
+use crate::effect::{Abort, Command, Effect, Function, FunctionResponse, NexusId, NexusIdentity, TaskRef};
 use crate::flight::{Ending, FlightRecord, FlightRecorder};
 use crate::management::{Pending, Waiter};
 use crate::nexus::{Entry, Nexus, Nexuses};
@@ -103,6 +103,19 @@ impl Unit {
         self.device.nexus_lost(nexus.0);
         self.counters.detach(nexus);
         self.settle();
+    }
+
+    /// The unit is taken away from a session that lives on: as [`detach`](Unit::detach), but its functions are answered. They do not say that the tasks
+    /// they were to end have ended, since a store may still be at work.
+    pub fn withdraw(&mut self, nexus: NexusId) {
+        for pending in &self.pending {
+            if let Waiter::Function { nexus: by, tag } = pending.waiter
+                && by == nexus
+            {
+                self.effects.push_back(Effect::FunctionDone { nexus, tag, response: FunctionResponse::LunDoesNotExist });
+            }
+        }
+        self.detach(nexus);
     }
 
     /// A command, in CmdSN order of its nexus. `now` is monotonic time in nanoseconds, here and everywhere.
@@ -290,6 +303,17 @@ impl Unit {
         self.tasks.len()
     }
 
+    /// Commands whose end somebody waits for: without those that were aborted, or whose nexus is gone, and that a store still has.
+    pub fn awaited_tasks(&self) -> usize {
+        self.tasks.iter().filter(|(_, task)| !matches!(task.state, State::Aborting { .. })).count()
+    }
+
+    /// The store works on bytes from `end` on.
+    pub fn works_behind(&self, end: u64) -> bool {
+        let busy = |task: &Task| matches!(task.state, State::Storing | State::Aborting { .. }) && task.claim.is_some_and(|claim| claim.end > end);
+        self.tasks.iter().any(|(_, task)| busy(task))
+    }
+
     /// What was counted.
     pub fn counters(&self) -> &Counters {
         &self.counters
@@ -456,8 +480,11 @@ impl Unit {
         }
     }
 
-    /// The store gets to work.
+    /// The store gets to work, unless its end has come nearer since the range check.
     fn submit(&mut self, slot: usize, op: StoreOp) {
+        if !self.device.holds(&op) {
+            return self.conclude(slot, Outcome::check(Sense::illegal(Asc::LBA_OUT_OF_RANGE)));
+        }
         self.tasks.set_state(slot, State::Storing);
         let task = self.tasks.get(slot).reference(slot);
         self.effects.push_back(Effect::Store { task, op });

@@ -598,3 +598,43 @@ fn ordinals_go_on_over_logins() {
     let key = identity(1).stable_key();
     assert_eq!(ordinals, [(key, 1), (key, 3)]);
 }
+
+#[test]
+fn what_waited_finds_the_end_of_the_medium_nearer() {
+    let mut bench = Bench::new(2);
+    bench.simple(1, 1, &write(60, 4), &blocks(1, 4));
+    bench.simple(1, 2, &write(4, 4), &blocks(2, 4));
+    bench.simple(2, 3, &read(56, 8), &[]);
+    bench.unit.device_mut().resize(32 * 512);
+    bench.unit.publish_notices();
+    assert!(bench.unit.works_behind(32 * 512) && bench.unit.works_behind(63 * 512) && !bench.unit.works_behind(64 * 512));
+    bench.fetch(0);
+    bench.fetch(0);
+    bench.run();
+    let ends: Vec<_> = bench
+        .events
+        .iter()
+        .map(|event| if let Event::Done(_, tag, outcome) = event { (*tag, outcome.sense.map(|sense| sense.asc.0)) } else { (0, None) })
+        .collect();
+    assert_eq!(ends, [(1, Some(0x2100)), (3, None), (2, None)], "what the store had ends well, the rest by its range");
+    assert!(!bench.unit.works_behind(32 * 512));
+    assert_eq!((bench.attention(1), bench.attention(2)), (Some(0x2a09), Some(0x2a09)));
+}
+
+#[test]
+fn a_unit_that_is_taken_away_answers_its_functions() {
+    let mut bench = Bench::new(2);
+    bench.simple(1, 1, &read(0, 1), &[]);
+    bench.simple(2, 2, &read(0, 1), &[]);
+    bench.function(1, 3, FunctionKind::AbortTask(TaskTag(1)));
+    assert_eq!((bench.unit.active_tasks(), bench.unit.awaited_tasks()), (2, 1));
+    bench.unit.withdraw(NexusId(1));
+    bench.collect();
+    assert_eq!(bench.events, [Event::Function(1, 3, FunctionResponse::LunDoesNotExist)]);
+    bench.function(1, 4, FunctionKind::LogicalUnitReset);
+    assert_eq!(bench.events.pop(), Some(Event::Function(1, 4, FunctionResponse::Rejected)));
+    bench.store(0);
+    assert_eq!(bench.events.last(), Some(&Event::Aborted(1, 1, Abort::NexusLost)), "its command ends when the store lets go");
+    bench.run();
+    assert_eq!(bench.done(), [2]);
+}

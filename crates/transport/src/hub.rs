@@ -67,6 +67,10 @@ pub struct Hub {
     connections: Mutex<Connections>,
     /// Changes with every published model: one load tells a reactor that it need not look.
     edition: AtomicU64,
+    /// Changes with every published model and every session that comes or goes.
+    changes: AtomicU64,
+    /// Called after every such change.
+    observer: OnceLock<Wake>,
 }
 
 #[derive(Default)]
@@ -91,6 +95,8 @@ impl Hub {
             mailboxes: (0..reactors).map(|_| Mailbox::default()).collect(),
             connections: Mutex::new(Connections { by_reactor: vec![0; reactors], ..Connections::default() }),
             edition: AtomicU64::new(1),
+            changes: AtomicU64::new(1),
+            observer: OnceLock::new(),
         })
     }
 
@@ -104,6 +110,25 @@ impl Hub {
         self.model.store(Arc::new(model));
         self.edition.fetch_add(1, Ordering::Release);
         self.wake_all();
+        self.changed();
+    }
+
+    /// Number of the last change of model or sessions: it only grows.
+    pub fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
+    }
+
+    /// Has `observer` called after every change that [`changes`](Hub::changes) counts, on the thread that made it, reactors among them: it must not wait.
+    /// The first one stays.
+    pub fn observe(&self, observer: Wake) {
+        let _ = self.observer.set(observer);
+    }
+
+    fn changed(&self) {
+        self.changes.fetch_add(1, Ordering::Release);
+        if let Some(observer) = self.observer.get() {
+            observer();
+        }
     }
 
     /// Wakes all reactors, so that they see a stop flag.
@@ -275,13 +300,20 @@ impl Hub {
         let mut registry = self.registry();
         // Loaded under the lock: a unit that is published later finds this session in the registry.
         let model = self.model();
-        registry.admit(summary, visit, counters, again, &model, &self.limits)
+        let admission = registry.admit(summary, visit, counters, again, &model, &self.limits);
+        drop(registry);
+        if matches!(admission, Admission::Accepted { .. }) {
+            self.changed();
+        }
+        admission
     }
 
     /// A session is ending: the units it was attached to; the reactor detaches it from them. It is no longer shown, but its initiator port cannot log in
     /// before [`Hub::forget`].
     pub(crate) fn detach(&self, nexus: NexusId) -> Vec<Arc<UnitCell>> {
-        self.registry().detach(nexus)
+        let units = self.registry().detach(nexus);
+        self.changed();
+        units
     }
 
     /// Nothing of the session can reach a store any more.

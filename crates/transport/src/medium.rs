@@ -78,6 +78,11 @@ impl Job {
         job
     }
 
+    /// Where it works.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
     /// Goes on until the end, the driver, or the share of this turn (`budget` bytes) stops it. `scratch`: where buffers of its own come from.
     pub fn run<D: Driver>(&mut self, driver: &mut D, token: Token, scratch: &Pool, budget: &mut u64) -> Progress {
         loop {
@@ -310,7 +315,8 @@ impl Job {
             Error::NoSpace => StoreFault::NoSpace,
             Error::ReadOnly => StoreFault::ReadOnly,
             Error::Io(_) => StoreFault::Io { at },
-            Error::Unsupported | Error::OutOfRange => StoreFault::Unsupported,
+            Error::OutOfRange => StoreFault::OutOfRange,
+            Error::Unsupported => StoreFault::Unsupported,
         }))
     }
 
@@ -344,6 +350,7 @@ impl Job {
         let max = usize::try_from(max).unwrap_or(usize::MAX);
         let extents = self.store.extents(offset, len, max).map_err(|error| match error {
             Error::Io(_) => StoreFault::Io { at: None },
+            Error::OutOfRange => StoreFault::OutOfRange,
             _ => StoreFault::Unsupported,
         })?;
         Ok(StoreAnswer::Extents(

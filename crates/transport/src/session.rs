@@ -240,7 +240,7 @@ impl Registry {
             let before = session.units.len();
             session.units.retain(|unit| !Arc::ptr_eq(unit, cell));
             if session.units.len() != before {
-                cell.lock().detach(session.nexus);
+                cell.lock().withdraw(session.nexus);
             }
         }
     }

@@ -81,7 +81,8 @@ fn unit(options: &Options, op: u32) -> Result<(), Usage> {
             let stands_alone = matches!(options.device_type, 0 | 1 | 5);
             needs(stands_alone || options.path.is_some(), "'backing-store' option is necessary")
         }
-        1 | 6 => allowed(options, "logicalunit", "tl"),
+        1 => allowed(options, "logicalunit", "tlF"),
+        6 => allowed(options, "logicalunit", "tl"),
         5 => match stranger(options, "tlPfy") {
             Some(letter) => refuse(&format!("option '-{letter}' not supported in logicalunit mode")),
             None => Ok(()),

@@ -260,7 +260,7 @@ fn remove(connect: &Connect, places: &[UnitPlace]) -> Result<ExitCode> {
     // All names are understood before the first unit goes.
     let chosen: Vec<(&TargetView, &UnitView)> = places.iter().map(|place| naming::unit(&targets, place)).collect::<Result<_>>()?;
     for (target, unit) in &chosen {
-        daemon.ask(Request::UnitDelete { tid: target.tid, lun: unit.lun })?;
+        daemon.ask(Request::UnitDelete { tid: target.tid, lun: unit.lun, force: false })?;
     }
     let text = chosen.iter().map(|(target, unit)| format!("unit {}/{} is removed\n", target.tid, unit.lun)).collect();
     watch::print(connect, &Shown::new(&json!({ "removed": chosen.len() }), text)?)

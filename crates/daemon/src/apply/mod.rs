@@ -5,6 +5,7 @@
 mod account;
 mod driver;
 mod error;
+mod live;
 mod parameter;
 mod portal;
 mod reason;
@@ -15,7 +16,7 @@ mod unit;
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::thread::Thread;
 
 use admin::code::Code;
@@ -23,6 +24,7 @@ use admin::reply::{Answer, Failure, Reply};
 use admin::request::{Envelope, Request};
 use admin::view::DriverState;
 use fault::journal::Entry;
+use parking_lot::{Mutex, MutexGuard};
 use transport::model::UnitCell;
 
 use crate::diary::Seen;
@@ -53,7 +55,7 @@ pub struct Control {
 
 /// What a request may touch while it is carried out.
 pub(crate) struct Context<'a> {
-    pub state: &'a mut State,
+    pub state: MutexGuard<'a, State>,
     pub plane: &'a dyn Plane,
     pub log: &'a LogControl,
     /// What the data plane must hear after the next publication.
@@ -71,9 +73,15 @@ pub(crate) enum News {
 }
 
 impl Context<'_> {
+    /// Does something that may take long, such as opening a file or waiting for a reactor, while other requests go on. Whatever was looked up in the state
+    /// before has to be looked up again.
+    pub fn unlocked<T>(&mut self, work: impl FnOnce() -> T) -> T {
+        MutexGuard::unlocked(&mut self.state, work)
+    }
+
     /// Publishes the state as it is now, and tells the news.
     pub fn publish(&mut self) {
-        self.plane.publish(crate::publish::model(self.state));
+        self.plane.publish(crate::publish::model(&self.state));
         for news in self.news.drain(..) {
             match news {
                 News::Added(unit) => self.plane.unit_added(&unit),
@@ -95,9 +103,8 @@ impl Control {
 
     /// Carries out a request.
     pub fn apply(&self, envelope: &Envelope) -> Reply {
-        let mut state = self.lock();
-        let isns = state.isns.enabled;
-        let mut context = Context { state: &mut state, plane: &*self.plane, log: &self.log, news: Vec::new(), end: false };
+        let mut context = Context { state: self.lock(), plane: &*self.plane, log: &self.log, news: Vec::new(), end: false };
+        let isns = context.state.isns.enabled;
         let reply = gate(&context, envelope).and_then(|()| dispatch(&mut context, &envelope.request));
         let reply = reply.map_err(|failure| reason::explain(&context, &envelope.request, failure));
         let changed = changes(&envelope.request);
@@ -107,8 +114,8 @@ impl Control {
         if context.end {
             self.ending.store(true, Ordering::Release);
         }
-        let isns = changed && (isns || state.isns.enabled);
-        drop(state);
+        let isns = changed && (isns || context.state.isns.enabled);
+        drop(context);
         if let Some(waker) = self.isns.get().filter(|_| isns) {
             waker.wake();
         }
@@ -177,7 +184,7 @@ impl Control {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         // A panic while the lock was held leaves a state that is still well-formed: every change is made in one assignment at its end.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 
@@ -206,7 +213,9 @@ fn dispatch(context: &mut Context<'_>, request: &Request) -> Reply {
         Request::TargetUnbind { tid, rules } => target::unbind(context, *tid, rules),
         Request::TargetUpdate { tid, name, value } => target::update(context, *tid, name, value),
         Request::UnitNew(new) => unit::new(context, new),
-        Request::UnitDelete { tid, lun } => unit::delete(context, *tid, *lun),
+        Request::UnitDelete { tid, lun, force } => unit::delete(context, *tid, *lun, *force),
+        Request::UnitResize { tid, lun, bytes, force } => live::resize(context, *tid, *lun, *bytes, *force),
+        Request::UnitSwap(swap) => live::swap(context, swap),
         Request::UnitUpdate { tid, lun, parameters } => parameter::update(context, *tid, *lun, parameters),
         Request::UnitStat { tid, lun } => session::unit_stat(context, *tid, *lun),
         Request::UnitReset { tid, lun } => unit::reset(context, *tid, *lun),
@@ -235,34 +244,13 @@ fn dispatch(context: &mut Context<'_>, request: &Request) -> Reply {
         Request::Trace { tid, lun, limit } => Ok(session::trace(context, *tid, *lun, *limit)),
         Request::Counters => Ok(session::counters(context)),
         Request::Status => Ok(system::status(context)),
+        Request::Watch => Ok(Answer::Edition(context.plane.edition())),
     }
 }
 
 /// Requests that can change what reactors see.
 fn changes(request: &Request) -> bool {
-    use Request as R;
-    !matches!(
-        request,
-        R::SystemShow
-            | R::SystemStat
-            | R::TargetShow { .. }
-            | R::TargetStat { .. }
-            | R::UnitStat { .. }
-            | R::PortalShow
-            | R::DriverShow
-            | R::SessionStat { .. }
-            | R::SessionShow { .. }
-            | R::ConnectionShow { .. }
-            | R::ConnectionStat { .. }
-            | R::AccountShow
-            | R::FaultShow
-            | R::FaultNew { .. }
-            | R::FaultDelete(_)
-            | R::FaultJournal { .. }
-            | R::Trace { .. }
-            | R::Counters
-            | R::Status
-    )
+    !request.is_read_only() && !matches!(request, Request::FaultNew { .. } | Request::FaultDelete(_))
 }
 
 /// One log line for each change and each refusal: the audit point of all front doors.
@@ -274,9 +262,7 @@ fn record(request: &Request, reply: &Reply) {
     };
     match reply {
         Err(failure) => tracing::info!(request = %shown, code = failure.code.number(), "refused: {failure}"),
-        Ok(_) if changes(request) || matches!(request, Request::FaultNew { .. } | Request::FaultDelete(_)) => {
-            tracing::info!(request = %shown, "done");
-        }
+        Ok(_) if !request.is_read_only() => tracing::info!(request = %shown, "done"),
         Ok(_) => tracing::debug!(request = %shown, "answered"),
     }
 }

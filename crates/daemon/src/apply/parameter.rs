@@ -13,29 +13,40 @@ use device::{Parameter, ParameterError};
 use scsi::SenseFormat;
 use target::Unit;
 
-use super::{Context, DONE, unit};
+use super::{Context, DONE, live, unit};
 use crate::state::UnitState;
 
 /// Longest mode page in bytes.
 const MODE_PAGE_MAX: u64 = 0xffff;
 
 pub fn update(context: &mut Context<'_>, tid: i32, lun: u64, parameters: &[(String, String)]) -> Reply {
-    let target = context.state.targets.get_mut(&tid).ok_or(Code::NoTarget)?;
-    let unit = target.units.get_mut(&lun).ok_or(Code::NoUnit)?;
     let mut result: Result<(), Failure> = Ok(());
     for (key, value) in parameters {
+        if let Some(bytes) = (key == "bsopts").then(|| value.strip_prefix("size=")).flatten() {
+            let outcome = size(bytes).and_then(|bytes| live::resize(context, tid, lun, Some(bytes), false));
+            result = outcome.map_or_else(Err, |_| result);
+            continue;
+        }
+        let target = context.state.targets.get_mut(&tid).ok_or(Code::NoTarget)?;
+        let unit = target.units.get_mut(&lun).ok_or(Code::NoUnit)?;
         let outcome = apply(unit, key, value);
         if outcome.is_err() || matches!(key.as_str(), "online" | "path" | "mode_page") {
             result = outcome;
         }
     }
-    context.plane.attend(&unit.cell);
+    let target = context.state.targets.get(&tid).ok_or(Code::NoTarget)?;
+    context.plane.attend(&target.units.get(&lun).ok_or(Code::NoUnit)?.cell);
     result.and(DONE)
 }
 
 /// Settings of a unit that nobody has seen yet: the first bad one is the result.
 pub fn set_first(unit: &mut UnitState, parameters: &[(String, String)]) -> Result<(), Failure> {
     parameters.iter().try_for_each(|(key, value)| apply(unit, key, value))
+}
+
+/// `bsopts=size=BYTES`, as one program that brings a tgt of its own asks for growth.
+fn size(text: &str) -> Result<u64, Failure> {
+    crate::size::parse(text).map_err(|error| Code::InvalidRequest.because(error))
 }
 
 fn apply(unit: &mut UnitState, key: &str, value: &str) -> Result<(), Failure> {
@@ -96,7 +107,7 @@ fn mode_page(text: &str) -> Result<Parameter, Failure> {
 
 /// Another medium. The unit must be offline while one is in; a medium that cannot be opened leaves it without one.
 fn change_medium(unit: &mut UnitState, path: &str) -> Result<(), Failure> {
-    if lock(unit).active_tasks() > 0 {
+    if unit.changing || lock(unit).active_tasks() > 0 {
         return Err(Code::UnitActive.into());
     }
     let view = lock(unit).device().view();

@@ -18,7 +18,7 @@ pub fn show(context: &Context<'_>) -> Answer {
 pub fn new(context: &mut Context<'_>, request: &PortalRequest) -> Reply {
     defaults(context, request);
     for text in &request.portals {
-        let address = parse(text)?;
+        let address = context.unlocked(|| parse(text))?;
         open(context, address)?;
     }
     DONE
@@ -27,12 +27,13 @@ pub fn new(context: &mut Context<'_>, request: &PortalRequest) -> Reply {
 pub fn delete(context: &mut Context<'_>, request: &PortalRequest) -> Reply {
     defaults(context, request);
     for text in &request.portals {
-        let address = parse(text)?;
+        let address = context.unlocked(|| parse(text))?;
         let Some(place) = context.state.portals.iter().position(|&open| open == address) else {
             return Err(Code::InvalidRequest.because(format!("no portal {address} is open")));
         };
         context.state.portals.remove(place);
-        context.plane.close_portal(address);
+        let plane = context.plane;
+        context.unlocked(|| plane.close_portal(address));
     }
     DONE
 }
@@ -45,7 +46,10 @@ pub fn open(context: &mut Context<'_>, address: SocketAddr) -> Result<SocketAddr
     if address.port() != 0 && context.state.portals.contains(&address) {
         return Err(Code::InvalidRequest.because(format!("portal {address} is open already")));
     }
-    let opened = context.plane.open_portal(address).map_err(|error| Code::InvalidRequest.because(format!("cannot listen on {address}: {error}")))?;
+    let plane = context.plane;
+    let opened = context
+        .unlocked(|| plane.open_portal(address))
+        .map_err(|error| Code::InvalidRequest.because(format!("cannot listen on {address}: {error}")))?;
     context.state.portals.push(opened);
     Ok(opened)
 }

@@ -2,7 +2,7 @@
 
 use admin::code::Code;
 use admin::reply::Failure;
-use admin::request::{Request, UnitNew};
+use admin::request::{Request, UnitNew, UnitSwap};
 
 use super::Context;
 use crate::state::{ACCOUNT_LIMIT, State, TargetState};
@@ -101,6 +101,8 @@ fn unit_of(request: &Request) -> Option<(i32, u64)> {
     match request {
         R::UnitNew(UnitNew { tid, lun, .. })
         | R::UnitDelete { tid, lun, .. }
+        | R::UnitResize { tid, lun, .. }
+        | R::UnitSwap(UnitSwap { tid, lun, .. })
         | R::UnitUpdate { tid, lun, .. }
         | R::UnitStat { tid, lun }
         | R::UnitReset { tid, lun }

@@ -15,15 +15,15 @@ use crate::plane::Session;
 use crate::state::{ACCOUNT_LIMIT, State, TARGET_LIMIT, TargetState};
 
 /// How long a forced delete waits for the sessions it closed.
-const CLOSE_PATIENCE: Duration = Duration::from_secs(3);
-/// How often it looks.
-const CLOSE_STEP: Duration = Duration::from_millis(2);
+const CLOSE_PATIENCE: Duration = Duration::from_millis(if cfg!(test) { 500 } else { 3000 });
+/// How often a waiting request looks.
+const WAIT_STEP: Duration = Duration::from_millis(2);
 
 pub fn new(context: &mut Context<'_>, tid: i32, name: &str) -> Reply {
     if tid < 1 {
         return Err(Code::InvalidRequest.because(format!("a target's number is 1 or more, not {tid}")));
     }
-    create(context.state, tid, name)?;
+    create(&mut context.state, tid, name)?;
     DONE
 }
 
@@ -65,15 +65,16 @@ pub fn create(state: &mut State, tid: i32, name: &str) -> Result<(), Failure> {
 }
 
 pub fn delete(context: &mut Context<'_>, tid: i32, force: bool) -> Reply {
-    if !context.state.targets.contains_key(&tid) {
-        return Err(Code::NoTarget.into());
-    }
+    let created = context.state.targets.get(&tid).ok_or(Code::NoTarget)?.created;
     let sessions = sessions_of(context, tid);
     if !sessions.is_empty() {
         if !force {
             return Err(Code::TargetActive.because(format!("target {tid} has {} session(s): close them first, or use --force", sessions.len())));
         }
         close(context, tid);
+        if context.state.targets.get(&tid).is_none_or(|target| target.created != created) {
+            return Err(Code::NoTarget.because("somebody else deleted it meanwhile"));
+        }
     }
     let luns: Vec<u64> = context.state.targets.get(&tid).map(|target| target.units.keys().rev().copied().collect()).unwrap_or_default();
     for lun in luns {
@@ -90,12 +91,19 @@ fn close(context: &mut Context<'_>, tid: i32) {
     }
     context.publish();
     context.plane.close_target(tid);
-    let deadline = Instant::now() + CLOSE_PATIENCE;
+    let plane = context.plane;
+    context.unlocked(|| wait(CLOSE_PATIENCE, || plane.sessions().iter().all(|session| session.tid != tid)));
+}
+
+/// Looks again and again until `done`, or until patience has ended: true when it is done.
+pub fn wait(patience: Duration, done: impl Fn() -> bool) -> bool {
+    let deadline = Instant::now() + patience;
     loop {
-        if sessions_of(context, tid).is_empty() || Instant::now() > deadline {
-            return;
+        match done() {
+            true => return true,
+            false if Instant::now() > deadline => return false,
+            false => std::thread::park_timeout(WAIT_STEP),
         }
-        std::thread::park_timeout(CLOSE_STEP);
     }
 }
 
@@ -119,7 +127,7 @@ pub fn bind(context: &mut Context<'_>, tid: i32, rules: &[Binding]) -> Reply {
         return Err(Code::NoTarget.into());
     }
     for rule in rules {
-        bind_one(context.state, tid, rule)?;
+        bind_one(&mut context.state, tid, rule)?;
     }
     DONE
 }

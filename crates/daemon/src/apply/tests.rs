@@ -1,5 +1,7 @@
 //! The control plane over a stub of the data plane.
 
+mod live;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -83,10 +85,10 @@ fn a_new_unit_is_checked_in_order() {
     assert_eq!((view.scsi_id.as_str(), view.scsi_sn.as_str()), ("IET     00010001", "beaf11"));
     assert_eq!((view.bytes, view.block_size, view.online, view.removable), (1 << 20, 512, true, false));
     assert!(stub.told.lock().expect("no panic").contains(&"added 1/1".to_owned()));
-    assert_eq!(number(&ask(&control, Request::UnitDelete { tid: 1, lun: 0 })), 17);
-    assert_eq!(number(&ask(&control, Request::UnitDelete { tid: 9, lun: 1 })), 5);
-    assert_eq!(number(&ask(&control, Request::UnitDelete { tid: 1, lun: 1 })), 0);
-    assert_eq!(number(&ask(&control, Request::UnitDelete { tid: 1, lun: 1 })), 5);
+    assert_eq!(number(&ask(&control, Request::UnitDelete { tid: 1, lun: 0, force: false })), 17);
+    assert_eq!(number(&ask(&control, Request::UnitDelete { tid: 9, lun: 1, force: false })), 5);
+    assert_eq!(number(&ask(&control, Request::UnitDelete { tid: 1, lun: 1, force: false })), 0);
+    assert_eq!(number(&ask(&control, Request::UnitDelete { tid: 1, lun: 1, force: false })), 5);
 }
 
 #[test]
@@ -157,7 +159,7 @@ fn fault_rules_wait_for_units_and_outlive_them() {
     unit(&control, disk(1, 1));
     assert_eq!(new(1, 1), 0);
     assert_eq!(lines(), [(0, 1, 1), (1, 2, 5), (2, 1, 1)]);
-    assert_eq!(number(&ask(&control, Request::UnitDelete { tid: 1, lun: 1 })), 0);
+    assert_eq!(number(&ask(&control, Request::UnitDelete { tid: 1, lun: 1, force: false })), 0);
     assert_eq!(lines(), [(0, 1, 1), (1, 2, 5), (2, 1, 1)]);
     assert_eq!(ask(&control, Request::FaultDelete(FaultSelection::Rule(0))), Ok(Answer::Removed(1)));
     assert_eq!(number(&ask(&control, Request::FaultDelete(FaultSelection::Rule(0)))), 17);

@@ -15,7 +15,7 @@ use transport::model::UnitCell;
 
 use super::{Context, DONE, News, parameter};
 use crate::identity;
-use crate::state::{State, StoreFlags, UNIT_LIMIT, UnitState};
+use crate::state::{State, StoreFlags, TargetState, UNIT_LIMIT, UnitState};
 
 /// Size of the null store, as in tgt: 1 TiB.
 const NULL_BYTES: u64 = 1 << 40;
@@ -45,7 +45,7 @@ pub fn new(context: &mut Context<'_>, request: &UnitNew) -> Reply {
     if target.units.contains_key(&request.lun) {
         return Err(Code::UnitExists.into());
     }
-    let store = store_word(request)?;
+    let store = store_word(request.bstype.as_deref().unwrap_or("rdwr"), request.device_type)?;
     let flags = match request.bsoflags.as_deref().filter(|text| !text.is_empty()) {
         None => StoreFlags::default(),
         Some(text) => StoreFlags::parse(text).ok_or_else(|| invalid(format!("bsoflags are sync and direct, not `{text}`")))?,
@@ -67,8 +67,11 @@ pub fn new(context: &mut Context<'_>, request: &UnitNew) -> Reply {
         block_size: request.blocksize.and_then(BlockSize::new).unwrap_or(BlockSize::B512),
         identity: None,
     };
-    let cell = create(context.state, request.tid, new)?;
-    if let Err(failure) = first_settings(context.state, request) {
+    admit(&context.state, request.tid, new.lun)?;
+    // Opening a file may take as long as its file system likes.
+    let opened = context.unlocked(|| new.open())?;
+    let cell = place(&mut context.state, request.tid, new, opened)?;
+    if let Err(failure) = first_settings(&mut context.state, request) {
         // Nobody has seen it: its model was never published.
         if let Some(unit) = context.state.targets.get_mut(&request.tid).and_then(|target| target.units.remove(&request.lun)) {
             context.state.faults.detach(request.tid, request.lun, &mut unit.cell.lock());
@@ -86,9 +89,8 @@ fn first_settings(state: &mut State, request: &UnitNew) -> Result<(), Failure> {
 }
 
 /// The store's word as we keep it.
-fn store_word(request: &UnitNew) -> Result<&'static str, Failure> {
-    let word = request.bstype.as_deref().unwrap_or("rdwr");
-    if request.device_type == PASSTHROUGH || word == "sg" || word == "bsg" {
+pub fn store_word(word: &str, device_type: u8) -> Result<&'static str, Failure> {
+    if device_type == PASSTHROUGH || word == "sg" || word == "bsg" {
         return Err(invalid("passthrough is not built yet"));
     }
     ["rdwr", "aio", "null", "memory"]
@@ -102,21 +104,35 @@ fn store_word(request: &UnitNew) -> Result<&'static str, Failure> {
 /// # Errors
 /// When the target or the number does not fit, or the medium cannot be opened (17 with the reason).
 pub fn create(state: &mut State, tid: i32, new: NewUnit) -> Result<Arc<UnitCell>, Failure> {
+    admit(state, tid, new.lun)?;
+    let opened = new.open()?;
+    place(state, tid, new, opened)
+}
+
+/// Whether there is room for this unit.
+fn admit(state: &State, tid: i32, lun: u64) -> Result<&TargetState, Failure> {
     let target = state.targets.get(&tid).ok_or(Code::NoTarget)?;
-    if target.units.contains_key(&new.lun) {
+    if target.units.contains_key(&lun) {
         return Err(Code::UnitExists.into());
     }
-    if target.units.len() >= UNIT_LIMIT || scsi::Lun::from_number(new.lun).is_none() {
-        return Err(invalid(format!("unit numbers go from 1 to {}, not {}", UNIT_LIMIT - 1, new.lun)));
+    if target.units.len() >= UNIT_LIMIT || scsi::Lun::from_number(lun).is_none() {
+        return Err(invalid(format!("unit numbers go from 1 to {}, not {lun}", UNIT_LIMIT - 1)));
     }
-    let target_name = target.name.clone();
-    let opened = match &new.path {
-        Some(path) => Some(open(new.store, path, new.flags)?),
-        None => None,
-    };
-    let medium = opened.as_deref().map(medium_of);
-    let device = Device::disk(settings(tid, &target_name, &new), medium);
+    Ok(target)
+}
+
+/// Puts a disk with an open store in its place.
+fn place(state: &mut State, tid: i32, new: NewUnit, opened: Option<Arc<dyn Store>>) -> Result<Arc<UnitCell>, Failure> {
+    let settings = settings(tid, &admit(state, tid, new.lun)?.name, &new);
+    let device = Device::disk(settings, opened.as_deref().map(medium_of));
     insert(state, tid, new, device, opened)
+}
+
+impl NewUnit {
+    /// Opens its medium, if it has one.
+    fn open(&self) -> Result<Option<Arc<dyn Store>>, Failure> {
+        self.path.as_ref().map(|path| open(self.store, path, self.flags)).transpose()
+    }
 }
 
 /// Makes the controller at LUN 0.
@@ -132,7 +148,7 @@ fn insert(state: &mut State, tid: i32, new: NewUnit, device: Device, opened: Opt
     state.faults.attach(tid, new.lun, &mut core);
     let created = state.next_created();
     let cell = Arc::new(UnitCell::new(tid, new.lun, core, opened));
-    let unit = UnitState { cell: cell.clone(), store: new.store, path: new.path, flags: new.flags, created };
+    let unit = UnitState { cell: cell.clone(), store: new.store, path: new.path, flags: new.flags, created, changing: false };
     state.targets.get_mut(&tid).ok_or(Code::NoTarget)?.units.insert(new.lun, unit);
     Ok(cell)
 }
@@ -197,13 +213,15 @@ pub fn medium_of(store: &dyn Store) -> Medium {
     }
 }
 
-pub fn delete(context: &mut Context<'_>, tid: i32, lun: u64) -> Reply {
+/// Takes a unit away. Commands that somebody waits for stop it without `force`; those that were aborted, or whose session is gone, do not, however long
+/// their store keeps them.
+pub fn delete(context: &mut Context<'_>, tid: i32, lun: u64, force: bool) -> Reply {
     if lun == 0 {
         return Err(invalid("the controller at LUN 0 goes with its target"));
     }
     let unit = context.state.unit(tid, lun).ok_or(Code::NoUnit)?;
-    let active = unit.cell.lock().active_tasks();
-    if active > 0 {
+    let active = unit.cell.lock().awaited_tasks();
+    if active > 0 && !force {
         return Err(Code::UnitActive.because(format!("{active} command(s)")));
     }
     remove(context, tid, lun);
@@ -249,6 +267,6 @@ pub fn view(lun: u64, unit: &UnitState) -> UnitView {
     }
 }
 
-fn invalid(detail: impl Into<String>) -> Failure {
+pub fn invalid(detail: impl Into<String>) -> Failure {
     Code::InvalidRequest.because(detail)
 }

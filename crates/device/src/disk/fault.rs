@@ -24,6 +24,7 @@ pub(crate) fn store_fault(device: &Device, access: Access, offset: u64, fault: S
             at.map_or(sense, |at| sense.with_information(block(at)))
         }
         StoreFault::Unsupported => Sense::illegal(Asc::INVALID_OPERATION_CODE),
+        StoreFault::OutOfRange => Sense::illegal(Asc::LBA_OUT_OF_RANGE),
         StoreFault::Gone => Sense::new(SenseKey::NOT_READY, Asc::NOT_READY),
         StoreFault::Injected { key, asc } if key == SenseKey::MEDIUM_ERROR => Sense::new(key, asc).with_information(block(0)),
         StoreFault::Injected { key, asc } => Sense::new(key, asc),

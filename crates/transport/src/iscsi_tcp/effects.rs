@@ -6,6 +6,7 @@ use device::{StoreFault, StoreOp, StoreResult};
 use iscsi::{CommandEvent, Reply, ReplyData};
 use reactor::{Back, Buffer, Driver, Pool};
 use scsi::{Asc, DataIn, Outcome, Sense, Status};
+use store::Store;
 use target::{Abort, Command, Effect, NexusId, TaskRef, TaskTag};
 
 use super::receive::carry;
@@ -65,6 +66,8 @@ impl<D: Driver> Server<D> {
         let unit = units.and_then(|units| units.get(&event.lun.number()?));
         let unit_exists = unit.is_some();
         let cell = unit.or_else(|| units.and_then(|units| units.get(&0))).cloned();
+        let reports_luns = event.cdb.as_bytes().first() == Some(&REPORT_LUNS);
+        let numbers = units.filter(|_| reports_luns).map(|units| units.keys().copied().collect::<Vec<u64>>()).unwrap_or_default();
         link.task_or_new(event.tag);
         let (Some(cell), Some(nexus)) = (cell, link.nexus) else {
             return self.answer(slot, event.tag, Outcome::check(Sense::illegal(Asc::LOGICAL_UNIT_NOT_SUPPORTED)), None);
@@ -79,11 +82,11 @@ impl<D: Driver> Server<D> {
             attribute: event.attribute,
             data_out: event.data_out,
             data_in: event.data_in,
-            luns: &link.luns,
+            luns: &numbers,
             unit_exists,
         };
         self.work.visit(&cell, |unit, now| unit.handle_command(command, now));
-        if event.cdb.as_bytes().first() == Some(&REPORT_LUNS) {
+        if reports_luns {
             self.inventory_told(slot, nexus, &cell);
         }
     }
@@ -170,8 +173,9 @@ impl<D: Driver> Server<D> {
 
     fn begin_job(&mut self, slot: usize, cell: Arc<UnitCell>, reference: TaskRef, op: StoreOp, payload: Payload) {
         self.counters.store_operations += 1;
-        let (Some(store), Some(link)) = (cell.store(), self.links.get_mut(slot)) else {
-            self.give_back(reference, payload);
+        let kept = self.find(reference).and_then(|(_, _, task)| task.store.take());
+        let (Some(store), Some(link)) = (kept.or_else(|| cell.store()), self.links.get_mut(slot)) else {
+            self.give_back(reference, payload, None);
             return self.work.visit(&cell, |unit, now| unit.handle_stored(reference, Err(StoreFault::Gone), now));
         };
         let job = Job::new(reference, cell, link.key, store, op, payload);
@@ -219,7 +223,7 @@ impl<D: Driver> Server<D> {
 
     fn end_job(&mut self, mut job: Job, result: StoreResult) {
         let payload = std::mem::take(&mut job.payload);
-        self.give_back(job.task, payload);
+        self.give_back(job.task, payload, Some(job.store().clone()));
         let task = job.task;
         self.work.visit(&job.cell, |unit, now| unit.handle_stored(task, result, now));
         let slot = job.link.slot as usize;
@@ -230,10 +234,11 @@ impl<D: Driver> Server<D> {
         self.try_forget(slot);
     }
 
-    /// A payload returns to its task, if that still lives.
-    fn give_back(&mut self, reference: TaskRef, payload: Payload) {
+    /// A payload returns to its task, if that still lives, and the store with it.
+    fn give_back(&mut self, reference: TaskRef, payload: Payload, store: Option<Arc<dyn Store>>) {
         if let Some((_, _, task)) = self.find(reference) {
             task.payload = payload;
+            task.store = store;
         }
     }
 

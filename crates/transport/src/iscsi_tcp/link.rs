@@ -10,6 +10,7 @@ use iscsi::target::Connection;
 use iscsi::{FunctionCode, Landing, LoginSummary, Receiver, Settings};
 use reactor::{Batch, Buffer, Handle};
 use slab::Slab;
+use store::Store;
 use target::{NexusId, TaskRef};
 
 use crate::hub::LinkKey;
@@ -36,6 +37,8 @@ pub(crate) struct Task {
     /// The unit's name for it, once the unit asked something.
     pub reference: Option<TaskRef>,
     pub payload: Payload,
+    /// The store of its first operation: a command ends where it began, whatever store the unit has by then.
+    pub store: Option<Arc<dyn Store>>,
     /// The driver is receiving into the payload.
     pub away: bool,
     /// A fetch that waits for the payload to come back.
@@ -83,8 +86,6 @@ pub(crate) struct Link {
     pub nexus: Option<NexusId>,
     pub tid: Option<i32>,
     pub target: Option<Arc<TargetEntry>>,
-    /// Numbers of the target's units, for REPORT LUNS.
-    pub luns: Vec<u64>,
     /// A login that waits for an older session to end.
     pub login: Option<LoginSummary>,
     /// Logins that wait for this session to end.
@@ -132,7 +133,6 @@ impl Link {
             nexus: None,
             tid: None,
             target: None,
-            luns: Vec::new(),
             login: None,
             waiters: Vec::new(),
             jobs: 0,

@@ -187,6 +187,8 @@ impl<D: Driver> Server<D> {
         let mut done = std::mem::take(&mut self.done);
         self.driver.wait(&mut done, until);
         self.work.now = self.driver.now();
+        // Before what has happened: who connects because a target is there finds it.
+        self.refresh_model();
         for done in done.drain(..) {
             self.finish(done);
         }
@@ -273,10 +275,8 @@ impl<D: Driver> Server<D> {
         let Some(link) = self.links.get_mut(slot) else { return };
         let Some(tid) = link.tid else { return };
         link.target = self.model.targets.get(&tid).cloned();
-        link.luns.clear();
-        match &link.target {
-            Some(entry) => link.luns.extend(entry.units.keys().copied()),
-            None => self.close(slot, false, "the target is gone"),
+        if link.target.is_none() {
+            self.close(slot, false, "the target is gone");
         }
     }
 
