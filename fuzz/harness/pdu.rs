@@ -154,6 +154,7 @@ impl Peer {
             group_tag: 1,
             entropy: [9; 32],
             login_timeout: 15_000_000_000,
+            lookup_timeout: 5_000_000_000,
             data_timeout: 60_000_000_000,
             inline_limit: INLINE_LIMIT,
         };
@@ -325,6 +326,11 @@ impl Peer {
 
     fn event(&mut self, event: &Event) {
         match event {
+            Event::TargetAwaited { name, .. } => {
+                assert!(name == "iqn.later" && !self.connection.is_full_feature());
+                let moved = TargetLookup::Moved { address: "192.0.2.2:3260".into(), permanent: true };
+                self.connection.answer_lookup(moved, &self.directory, self.now);
+            }
             Event::LoginReady(summary) => {
                 assert!(!self.connection.is_full_feature() && !summary.initiator_name.is_empty());
                 self.connection.accept_login(7, self.now);
@@ -550,6 +556,7 @@ impl Directory for Stub {
                 parameters: self.parameters.clone(),
                 authentication: Authentication::default(),
             })),
+            "iqn.later" => TargetLookup::Pending,
             "iqn.moved" => TargetLookup::Moved { address: "192.0.2.1:3260".into(), permanent: false },
             _ => TargetLookup::NotFound,
         }

@@ -137,6 +137,7 @@ impl Talk {
             group_tag: 1,
             entropy: [9; 32],
             login_timeout: 15_000_000_000,
+            lookup_timeout: 5_000_000_000,
             data_timeout: 60_000_000_000,
             inline_limit: 65_536,
         };
@@ -198,7 +199,15 @@ impl Talk {
 
     /// Header and text of all PDUs that leave; events on the way.
     fn sent(&mut self) -> (Vec<Event>, Vec<Sent>) {
-        let events: Vec<Event> = core::iter::from_fn(|| self.connection.poll_event()).collect();
+        let mut events = Vec::new();
+        while let Some(event) = self.connection.poll_event() {
+            if let Event::TargetAwaited { name, initiator } = &event {
+                assert!(name == "iqn.later" && !initiator.is_empty() && !self.connection.is_full_feature());
+                let found = self.directory.target(TARGET, initiator, IpAddr::from([192, 0, 2, 9]), SocketAddr::from(([192, 0, 2, 1], 3260)));
+                self.connection.answer_lookup(found, &self.directory, 0);
+            }
+            events.push(event);
+        }
         for event in &events {
             if let Event::LoginReady(summary) = event {
                 assert!(self.proved || !self.directory.must_prove(summary.target.is_none()), "in without a proof: {summary:?}");
@@ -320,6 +329,8 @@ impl Directory for Stub {
             })),
             "iqn.moved" => TargetLookup::Moved { address: "192.0.2.1:3260".into(), permanent: false },
             "iqn.off" => TargetLookup::Unavailable,
+            "iqn.broken" => TargetLookup::Failed,
+            "iqn.later" => TargetLookup::Pending,
             "iqn.evil" => TargetLookup::Refused,
             _ => TargetLookup::NotFound,
         }

@@ -1,5 +1,7 @@
 //! Settings that are changed by name: `--mode target --op update --name N --value V`.
 
+use std::net::Ipv6Addr;
+
 use serde::{Deserialize, Serialize};
 
 use crate::code::Code;
@@ -64,19 +66,8 @@ impl TargetSetting {
         if begins("nop_count") {
             return count().map(TargetSetting::NopCount);
         }
-        if begins("RedirectAddress") {
-            return Ok(TargetSetting::RedirectAddress(value.into()));
-        }
-        if begins("RedirectPort") {
-            return Ok(TargetSetting::RedirectPort(value.into()));
-        }
-        if begins("RedirectReason") {
-            let reasons = [("Temporary", RedirectReason::Temporary), ("Permanent", RedirectReason::Permanent)];
-            let reason = reasons.iter().find(|(word, _)| value.starts_with(word)).map(|(_, reason)| *reason);
-            return reason.map(TargetSetting::RedirectReason).ok_or_else(bad);
-        }
-        if begins("RedirectCallback") {
-            return Ok(TargetSetting::RedirectCallback(value.into()));
+        if ["Address", "Port", "Reason", "Callback"].iter().any(|part| begins(&format!("Redirect{part}"))) {
+            return redirect(name, value).ok_or_else(bad);
         }
         let key = Key::ALL.iter().copied().find(|key| key.name().eq_ignore_ascii_case(name));
         let key = key.ok_or_else(|| Code::InvalidRequest.because(format!("a target has no setting '{name}': {}", names().join(", "))))?;
@@ -89,10 +80,10 @@ const OWN: &[(&str, &str)] = &[
     ("state", "ready or offline"),
     ("nop_interval", "seconds between pings, 0: none"),
     ("nop_count", "unanswered pings before the connection is closed"),
-    ("RedirectAddress", "address where logins are sent; nothing: they stay here"),
-    ("RedirectPort", "port where logins are sent: 1 to 65535"),
+    ("RedirectAddress", "address or host name where logins are sent; nothing: they stay here"),
+    ("RedirectPort", "port where logins are sent, 1 to 65535; nothing: 3260"),
     ("RedirectReason", "Temporary or Permanent"),
-    ("RedirectCallback", "program that says where a login is sent"),
+    ("RedirectCallback", "whole path of a program that says where a login is sent; nothing: none"),
 ];
 
 /// Every setting of a target and what may be set, in words: for help texts and refusals.
@@ -129,6 +120,40 @@ fn names() -> Vec<&'static str> {
 /// `: ` and what the setting takes, or nothing for a name that is none.
 fn allowed(name: &str) -> String {
     rows().iter().find(|row| row.0.eq_ignore_ascii_case(name)).map(|row| format!(": {}", row.1)).unwrap_or_default()
+}
+
+/// The settings of redirection. Empty ones are none: no redirection, the usual port, no program. `None`: not such a value.
+fn redirect(name: &str, value: &str) -> Option<TargetSetting> {
+    let text = |good: bool, setting: fn(String) -> TargetSetting| (good || value.is_empty()).then(|| setting(value.to_owned()));
+    match name {
+        name if name.starts_with("RedirectAddress") => text(is_host(value), TargetSetting::RedirectAddress),
+        name if name.starts_with("RedirectPort") => {
+            let digits = value.bytes().all(|byte| byte.is_ascii_digit());
+            text(digits && value.parse().is_ok_and(|port: u16| port > 0), TargetSetting::RedirectPort)
+        }
+        name if name.starts_with("RedirectReason") => {
+            let reasons = [("Temporary", RedirectReason::Temporary), ("Permanent", RedirectReason::Permanent)];
+            reasons.iter().find(|(word, _)| value.starts_with(word)).map(|(_, reason)| TargetSetting::RedirectReason(*reason))
+        }
+        name if name.starts_with("RedirectCallback") => text(value.starts_with('/'), TargetSetting::RedirectCallback),
+        _ => None,
+    }
+}
+
+/// An IPv4 address, an IPv6 address with or without brackets, or a host name (RFC 1123 2.1): what may stand before the port of a TargetAddress.
+pub fn is_host(text: &str) -> bool {
+    if let Some(inner) = text.strip_prefix('[') {
+        return inner.strip_suffix(']').is_some_and(|address| address.parse::<Ipv6Addr>().is_ok());
+    }
+    if text.contains(':') {
+        return text.parse::<Ipv6Addr>().is_ok();
+    }
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+            && !(label.starts_with('-') || label.ends_with('-'))
+    };
+    text.len() <= 253 && text.split('.').all(label)
 }
 
 /// May a target be called so? Letters, digits, `:`, `.` and `-`, as in tgt.
@@ -341,6 +366,19 @@ mod tests {
         assert!(!accepted("State", "ready") && !accepted("state", "readyfoo") && !accepted("state", "sideways"));
         assert_eq!(TargetSetting::parse("RedirectReasonX", "TemporaryX"), Ok(TargetSetting::RedirectReason(RedirectReason::Temporary)));
         assert!(!accepted("RedirectReason", "Temp") && !accepted("RedirectReason", "Sometimes"));
+        for (name, good, bad) in [
+            (
+                "RedirectAddress",
+                &["192.0.2.1", "[2001:db8::1]", "2001:db8::1", "storage-2.example.org", ""][..],
+                &["a b", "[::1", "1:2", "-x", "a..b"][..],
+            ),
+            ("RedirectPort", &["3261", "65535", ""], &["0", "65536", "x", "+1", "3260 "]),
+            ("RedirectCallback", &["/bin/true", ""], &["true", "./redirect"]),
+        ] {
+            assert!(good.iter().all(|value| accepted(name, value)), "{name}");
+            assert!(bad.iter().all(|value| !accepted(name, value)), "{name}");
+        }
+        assert!(!accepted("RedirectNowhere", "x"));
         assert_eq!(TargetSetting::parse("nop_interval", "5"), Ok(TargetSetting::NopInterval(5)));
         assert!(!accepted("nop_count", "abc"));
     }

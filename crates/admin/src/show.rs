@@ -132,7 +132,7 @@ fn logical_unit(out: &mut String, unit: &UnitView) {
 pub fn target_parameters(view: &TargetParametersView) -> String {
     let mut out = String::new();
     match &view.redirect {
-        Redirect { callback: Some(path), .. } => line!(out, "RedirectCallback={path}"),
+        Redirect { callback: Some(path), .. } if !path.is_empty() => line!(out, "RedirectCallback={path}"),
         Redirect { address: Some(address), port, reason, .. } if !address.is_empty() => {
             let reason = match reason {
                 Some(RedirectReason::Temporary) => "Temporary",

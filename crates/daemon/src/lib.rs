@@ -17,6 +17,7 @@ pub mod notify;
 mod plane;
 mod publish;
 mod reactors;
+mod redirect;
 mod settings;
 pub mod size;
 mod start;

@@ -7,6 +7,7 @@ use admin::setting::{Key, RedirectReason};
 use admin::view::DriverState;
 use iscsi::{Account, Authentication, TargetParameters};
 use transport::model::{Model, TargetEntry};
+use transport::redirect::{Place, Redirection};
 
 use crate::state::{State, TargetState};
 
@@ -41,10 +42,15 @@ fn authentication(state: &State, incoming: &[String], outgoing: Option<&str>) ->
     Authentication { incoming: incoming.iter().filter_map(|user| account(user)).collect(), outgoing: outgoing.and_then(account) }
 }
 
-fn redirect(target: &TargetState) -> Option<(String, u16, bool)> {
-    let address = target.redirect.address.as_ref().filter(|address| !address.is_empty())?;
+/// The program decides before the address; an address without a reason sends nobody anywhere, as in tgt.
+fn redirect(target: &TargetState) -> Option<Redirection> {
+    let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+    if let Some(program) = given(&target.redirect.callback) {
+        return Some(Redirection::Ask { program });
+    }
+    let (host, reason) = (given(&target.redirect.address)?, target.redirect.reason?);
     let port = target.redirect.port.parse().unwrap_or(crate::settings::DEFAULT_PORT);
-    Some((address.clone(), port, target.redirect.reason == Some(RedirectReason::Permanent)))
+    Some(Redirection::Place(Place { host, port, permanent: reason == RedirectReason::Permanent }))
 }
 
 /// Of a target with tgt's names: what it takes in one segment is `MaxRecvDataSegmentLength`.

@@ -20,6 +20,7 @@ use crate::lock;
 use crate::log::LogControl;
 use crate::plane::Reactors;
 use crate::reactors::ReactorThreads;
+use crate::redirect::Programs;
 use crate::settings::{MediumSettings, Portal, Settings, StartError, TargetSettings};
 use crate::state::{State, StoreFlags};
 
@@ -33,6 +34,7 @@ pub struct Running {
     diary: Diary,
     isns: Isns,
     reactors: ReactorThreads,
+    programs: Arc<Programs>,
     control_path: Option<PathBuf>,
     seed: u64,
     end: Mutex<Receiver<()>>,
@@ -70,6 +72,8 @@ impl Daemon {
         let count = settings.reactors.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, Into::into)).clamp(1, 256);
         let state = first_state(&settings, seed)?;
         let hub = Hub::new(Model::new(), count, Limits::default());
+        let programs = Arc::new(Programs::new());
+        hub.set_redirector(programs.clone());
         let reactors = ReactorThreads::start(&hub, settings.io)?;
         let (sender, receiver) = channel();
         let stopper = Stopper(sender);
@@ -86,7 +90,7 @@ impl Daemon {
         let diary = Diary::start(&control).map_err(|error| StartError::Reactor(format!("cannot start the diary: {error}")))?;
         let isns = Isns::start(&control, settings.isns).map_err(|error| StartError::Reactor(format!("cannot start the iSNS client: {error}")))?;
         tracing::info!(seed, reactors = count, driver = reactors.driver(), portals = ?control.portals(), "serving");
-        Ok(Running { control, server, diary, isns, reactors, control_path, seed, end: Mutex::new(receiver), stopper })
+        Ok(Running { control, server, diary, isns, reactors, programs, control_path, seed, end: Mutex::new(receiver), stopper })
     }
 }
 
@@ -130,6 +134,7 @@ impl Drop for Running {
         }
         // Nobody is sent here any more before nobody is let in any more.
         self.isns.stop();
+        self.programs.stop();
         self.reactors.stop();
         self.diary.stop();
         tracing::info!("ended");

@@ -50,6 +50,8 @@ pub struct Settings {
     pub entropy: [u8; 32],
     /// Nanoseconds a login may take; then the connection closes.
     pub login_timeout: u64,
+    /// Nanoseconds that a login waits for an answer of [`TargetLookup::Pending`]; then it is refused with 0301.
+    pub lookup_timeout: u64,
     /// Nanoseconds that the initiator may owe data that it announced or was asked for without sending any; then the connection closes.
     pub data_timeout: u64,
     /// Most bytes of an inline data segment in full feature phase.
@@ -111,6 +113,10 @@ pub enum TargetLookup {
     Refused,
     /// 0301, or tgt's 0300 for a target set offline.
     Unavailable,
+    /// 0300: who was to say where the target is did not say it.
+    Failed,
+    /// Not known yet: [`Event::TargetAwaited`] follows, and the shell brings the answer with `answer_lookup`. The login waits, nothing else does.
+    Pending,
     /// 0101 or 0102 with TargetAddress.
     Moved {
         /// `host:port`, with an optional `,tag`.
@@ -247,6 +253,13 @@ pub struct FunctionCode {
 /// What a connection tells its shell.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Event {
+    /// The directory could not say yet where this target is: the login waits for `answer_lookup`.
+    TargetAwaited {
+        /// TargetName.
+        name: String,
+        /// InitiatorName.
+        initiator: String,
+    },
     /// Everything is negotiated: accept or refuse.
     LoginReady(LoginSummary),
     /// A command, in order.

@@ -83,6 +83,13 @@ pub enum LoginStep {
     Ready(LoginResponse, Vec<u8>),
     /// Send this and close.
     Refuse(LoginResponse, Vec<u8>),
+    /// The directory does not know yet: [`Login::answer_lookup`] goes on.
+    Await {
+        /// TargetName.
+        name: String,
+        /// InitiatorName.
+        initiator: String,
+    },
 }
 
 /// The world a login sees.
@@ -102,6 +109,8 @@ pub struct Login {
     requests: u32,
     collector: Collector,
     identity: Option<Identity>,
+    /// First text of a login whose target the directory is still looking for.
+    awaited: Option<Vec<u8>>,
     authenticator: Authenticator,
     negotiation: Negotiation,
     parameters: Option<TargetParameters>,
@@ -123,14 +132,19 @@ struct Identity {
     authentication: Authentication,
 }
 
-type Verdict<T> = Result<T, Refusal>;
+type Verdict<T> = Result<T, Halt>;
 
-/// A status, and the text that goes with it (TargetAddress).
-struct Refusal(LoginStatus, Vec<u8>);
+/// Why a request does not lead to the next answer.
+enum Halt {
+    /// A status, and the text that goes with it (TargetAddress).
+    Refuse(LoginStatus, Vec<u8>),
+    /// The directory does not know the target's place yet: names of target and initiator.
+    Await(String, String),
+}
 
-impl From<LoginStatus> for Refusal {
-    fn from(status: LoginStatus) -> Refusal {
-        Refusal(status, Vec::new())
+impl From<LoginStatus> for Halt {
+    fn from(status: LoginStatus) -> Halt {
+        Halt::Refuse(status, Vec::new())
     }
 }
 
@@ -143,6 +157,7 @@ impl Login {
             requests: 0,
             collector: Collector::default(),
             identity: None,
+            awaited: None,
             authenticator: Authenticator::new(entropy),
             negotiation: Negotiation::initiator(false),
             parameters: None,
@@ -185,9 +200,23 @@ impl Login {
 
     /// A Login Request with its data segment.
     pub fn handle(&mut self, request: &LoginRequest, data: &[u8], context: &LoginContext<'_>) -> LoginStep {
-        match self.take(request, data, context) {
+        let verdict = self.take(request, data, context);
+        self.step(request, verdict)
+    }
+
+    /// What the directory has found out after [`LoginStep::Await`], for the same request. It is not asked again: a second "not yet" is a failure.
+    pub fn answer_lookup(&mut self, request: &LoginRequest, lookup: TargetLookup, context: &LoginContext<'_>) -> LoginStep {
+        let lookup = if lookup == TargetLookup::Pending { TargetLookup::Failed } else { lookup };
+        let text = self.awaited.take().unwrap_or_default();
+        let verdict = self.read(request, text, Some(lookup), context);
+        self.step(request, verdict)
+    }
+
+    fn step(&mut self, request: &LoginRequest, verdict: Verdict<()>) -> LoginStep {
+        match verdict {
             Ok(()) => self.next_response(request),
-            Err(Refusal(status, text)) => LoginStep::Refuse(self.refusal(request, status), text),
+            Err(Halt::Refuse(status, text)) => LoginStep::Refuse(self.refusal(request, status), text),
+            Err(Halt::Await(name, initiator)) => LoginStep::Await { name, initiator },
         }
     }
 
@@ -235,10 +264,18 @@ impl Login {
             return if request.transit { Err(LoginStatus::INITIATOR_ERROR.into()) } else { Ok(()) };
         }
         let text = self.collector.take();
+        self.read(request, text, None, context)
+    }
+
+    /// A complete text. `lookup`: what was found out meanwhile about the target that it names.
+    fn read(&mut self, request: &LoginRequest, text: Vec<u8>, lookup: Option<TargetLookup>, context: &LoginContext<'_>) -> Verdict<()> {
         let pairs = text::pairs(&text).map_err(|_| LoginStatus::INITIATOR_ERROR)?;
         let mut answer = Vec::new();
-        if self.identity.is_none() {
-            self.identify(&pairs, context, &mut answer)?;
+        if self.identity.is_none()
+            && let Err(halt) = self.identify(&pairs, lookup, context, &mut answer)
+        {
+            self.awaited = matches!(halt, Halt::Await(..)).then_some(text);
+            return Err(halt);
         }
         let chap_before = self.authenticator.is_running();
         let chap = self.take_keys(&pairs, &mut answer)?;
@@ -270,7 +307,7 @@ impl Login {
     }
 
     /// Names and session type: they are in the first text, or the login ends.
-    fn identify(&mut self, pairs: &[(&str, &str)], context: &LoginContext<'_>, answer: &mut Vec<u8>) -> Verdict<()> {
+    fn identify(&mut self, pairs: &[(&str, &str)], lookup: Option<TargetLookup>, context: &LoginContext<'_>, answer: &mut Vec<u8>) -> Verdict<()> {
         let find = |name: &str| pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| *value);
         let initiator_name = name_value(find("InitiatorName"))?;
         let discovery = match find("SessionType") {
@@ -281,7 +318,7 @@ impl Login {
         let (offer, authentication, parameters) = if discovery {
             (None, context.directory.discovery(), context.directory.discovery_parameters())
         } else {
-            let offer = look_up(name_value(find("TargetName"))?, initiator_name, context)?;
+            let offer = look_up(name_value(find("TargetName"))?, initiator_name, lookup, context)?;
             let (authentication, parameters) = (offer.authentication.clone(), offer.parameters.clone());
             (Some(offer), authentication, parameters)
         };
@@ -418,16 +455,18 @@ fn name_value(value: Option<&str>) -> Verdict<&str> {
     Ok(name)
 }
 
-fn look_up(target: &str, initiator: &str, context: &LoginContext<'_>) -> Verdict<Box<TargetOffer>> {
+fn look_up(target: &str, initiator: &str, lookup: Option<TargetLookup>, context: &LoginContext<'_>) -> Verdict<Box<TargetOffer>> {
     let Settings { peer, local, .. } = context.settings;
-    match context.directory.target(target, initiator, peer.ip(), *local) {
+    match lookup.unwrap_or_else(|| context.directory.target(target, initiator, peer.ip(), *local)) {
         TargetLookup::Found(offer) => Ok(offer),
         TargetLookup::NotFound | TargetLookup::Refused => Err(LoginStatus::NOT_FOUND.into()),
         TargetLookup::Unavailable => Err(LoginStatus::SERVICE_UNAVAILABLE.into()),
+        TargetLookup::Failed => Err(LoginStatus::TARGET_ERROR.into()),
+        TargetLookup::Pending => Err(Halt::Await(target.to_string(), initiator.to_string())),
         TargetLookup::Moved { address, permanent } => {
             let mut text = Vec::new();
             text::push(&mut text, "TargetAddress", &address);
-            Err(Refusal(if permanent { LoginStatus::MOVED_PERMANENTLY } else { LoginStatus::MOVED_TEMPORARILY }, text))
+            Err(Halt::Refuse(if permanent { LoginStatus::MOVED_PERMANENTLY } else { LoginStatus::MOVED_TEMPORARILY }, text))
         }
     }
 }

@@ -81,6 +81,7 @@ impl Wire {
             group_tag: 1,
             entropy: [3; 32],
             login_timeout: 1 << 40,
+            lookup_timeout: 5_000_000_000,
             data_timeout: 1 << 40,
             inline_limit: 65_536,
         };
@@ -192,6 +193,7 @@ impl Wire {
                 }
                 Event::Function(function) => self.target.function_response(function.tag, FunctionCode::TASK_DOES_NOT_EXIST),
                 Event::Logout => {}
+                Event::TargetAwaited { name, .. } => panic!("{name} is known at once"),
                 Event::Close { reason } => panic!("{reason}"),
             }
         }

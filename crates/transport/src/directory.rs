@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use iscsi::{Authentication, Directory, TargetLookup, TargetOffer, TargetParameters, TargetRecord};
 
 use crate::model::{Model, TargetEntry};
+use crate::redirect::{Place, Redirection};
 
 /// The one target portal group: every portal leads to every unit.
 pub const GROUP_TAG: u16 = 1;
@@ -21,9 +22,20 @@ impl<'a> DirectoryView<'a> {
         DirectoryView { model }
     }
 
+    /// The same as `Directory::target` for a target whose place was asked for.
+    pub fn target_at(&self, name: &str, initiator: &str, peer: IpAddr, local: SocketAddr, place: &Place) -> TargetLookup {
+        self.admitted(name, initiator, peer).map_or_else(|lookup| lookup, |entry| moved(entry, place, peer, local))
+    }
+
+    /// The target, if this initiator may know of it.
+    fn admitted(&self, name: &str, initiator: &str, peer: IpAddr) -> Result<&'a TargetEntry, TargetLookup> {
+        let entry = self.model.targets.values().find(|entry| entry.name == name).ok_or(TargetLookup::NotFound)?;
+        if entry.admits(peer, initiator) { Ok(entry) } else { Err(TargetLookup::Refused) }
+    }
+
     fn addresses(&self, entry: &TargetEntry, local: SocketAddr) -> Vec<String> {
-        if let Some((host, port, _)) = &entry.redirect {
-            return vec![format!("{}:{port},{GROUP_TAG}", bracketed(host))];
+        if let Some(Redirection::Place(place)) = &entry.redirect {
+            return vec![format!("{},{GROUP_TAG}", address_of(place))];
         }
         let mut addresses = Vec::new();
         for portal in self.reachable(local) {
@@ -51,26 +63,16 @@ impl<'a> DirectoryView<'a> {
 }
 
 impl Directory for DirectoryView<'_> {
-    fn target(&self, name: &str, initiator: &str, peer: IpAddr, _local: SocketAddr) -> TargetLookup {
-        let Some(entry) = self.model.targets.values().find(|entry| entry.name == name) else {
-            return TargetLookup::NotFound;
+    fn target(&self, name: &str, initiator: &str, peer: IpAddr, local: SocketAddr) -> TargetLookup {
+        let entry = match self.admitted(name, initiator, peer) {
+            Ok(entry) => entry,
+            Err(lookup) => return lookup,
         };
-        if !entry.admits(peer, initiator) {
-            return TargetLookup::Refused;
+        match &entry.redirect {
+            None => offered(entry),
+            Some(Redirection::Place(place)) => moved(entry, place, peer, local),
+            Some(Redirection::Ask { .. }) => TargetLookup::Pending,
         }
-        if let Some((host, port, permanent)) = &entry.redirect {
-            return TargetLookup::Moved { address: format!("{}:{port}", bracketed(host)), permanent: *permanent };
-        }
-        if !entry.online {
-            return TargetLookup::Unavailable;
-        }
-        TargetLookup::Found(Box::new(TargetOffer {
-            tid: entry.tid,
-            name: entry.name.clone(),
-            alias: entry.alias.clone(),
-            parameters: entry.parameters.clone(),
-            authentication: entry.authentication.clone(),
-        }))
     }
 
     fn discovery(&self) -> Authentication {
@@ -86,6 +88,34 @@ impl Directory for DirectoryView<'_> {
         let entries = self.model.targets.values().filter(wanted);
         entries.map(|entry| TargetRecord { name: entry.name.clone(), addresses: self.addresses(entry, local) }).collect()
     }
+}
+
+fn offered(entry: &TargetEntry) -> TargetLookup {
+    if !entry.online {
+        return TargetLookup::Unavailable;
+    }
+    TargetLookup::Found(Box::new(TargetOffer {
+        tid: entry.tid,
+        name: entry.name.clone(),
+        alias: entry.alias.clone(),
+        parameters: entry.parameters.clone(),
+        authentication: entry.authentication.clone(),
+    }))
+}
+
+/// A login stays where the initiator is itself (as in tgt), and when it came to the very portal that it would be sent to: else it would come again and again.
+fn moved(entry: &TargetEntry, place: &Place, peer: IpAddr, local: SocketAddr) -> TargetLookup {
+    let address = place.host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().ok().map(|address| address.to_canonical());
+    let here = plain(local);
+    if address.is_some_and(|address| address == peer.to_canonical() || (address, place.port) == (here.ip(), here.port())) {
+        return offered(entry);
+    }
+    TargetLookup::Moved { address: address_of(place), permanent: place.permanent }
+}
+
+/// A place as a TargetAddress without its tag.
+fn address_of(place: &Place) -> String {
+    format!("{}:{}", bracketed(&place.host), place.port)
 }
 
 /// Without zone identifier (it means something to this host only), flow label, or IPv4-mapped form.
@@ -156,11 +186,54 @@ mod tests {
     fn redirection_is_told_as_it_stands() {
         let mut model = model(&["127.0.0.1:3260"]);
         let mut entry = TargetEntry::clone(&model.targets[&1]);
-        entry.redirect = Some(("2001:db8::5".into(), 3261, true));
+        entry.redirect = Some(Redirection::Place(Place { host: "2001:db8::5".into(), port: 3261, permanent: true }));
         model.targets.insert(1, Arc::new(entry));
         let local = "127.0.0.1:3260".parse().expect("an address");
         assert_eq!(DirectoryView::new(&model).addresses(&model.targets[&1], local), ["[2001:db8::5]:3261,1"]);
         let looked = DirectoryView::new(&model).target("iqn.2026-01.test:two", "iqn.x:y", "127.0.0.1".parse().expect("ip"), local);
         assert_eq!(looked, TargetLookup::NotFound);
+    }
+
+    /// Where a login of `peer` at `local` goes when the target is at `host`, port 3261; `None`: it stays.
+    fn sent_to(host: &str, peer: &str, local: &str) -> Option<String> {
+        let model = model(&["127.0.0.1:3260"]);
+        let place = Place { host: host.into(), port: 3261, permanent: false };
+        let (peer, local) = (peer.parse().expect("ip"), local.parse().expect("an address"));
+        match DirectoryView::new(&model).target_at("iqn.2026-01.test:one", "iqn.x:y", peer, local, &place) {
+            TargetLookup::Moved { address, permanent: false } => Some(address),
+            TargetLookup::Found(offer) if offer.tid == 1 => None,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn logins_are_sent_away_unless_they_are_there() {
+        let home = "10.0.0.1:3260";
+        assert_eq!(sent_to("10.0.0.2", "10.0.0.9", home).as_deref(), Some("10.0.0.2:3261"));
+        assert_eq!(sent_to("[2001:db8::5]", "10.0.0.9", home).as_deref(), Some("[2001:db8::5]:3261"));
+        assert_eq!(sent_to("2001:db8::5", "10.0.0.9", home).as_deref(), Some("[2001:db8::5]:3261"));
+        assert_eq!(sent_to("storage-2.example.org", "10.0.0.9", home).as_deref(), Some("storage-2.example.org:3261"));
+        assert_eq!(sent_to("10.0.0.1", "10.0.0.9", home).as_deref(), Some("10.0.0.1:3261"), "another port of this host");
+        assert_eq!(sent_to("10.0.0.1", "10.0.0.9", "10.0.0.1:3261"), None, "it came there");
+        assert_eq!(sent_to("10.0.0.1", "10.0.0.9", "[::ffff:10.0.0.1]:3261"), None, "it came there, through an IPv6 socket");
+        assert_eq!(sent_to("10.0.0.9", "10.0.0.9", home), None, "the initiator is there");
+        assert_eq!(sent_to("10.0.0.9", "::ffff:10.0.0.9", home), None);
+        assert_eq!(sent_to("[2001:db8::5]", "2001:db8::5", "[2001:db8::1]:3260"), None);
+    }
+
+    #[test]
+    fn strangers_start_no_program() {
+        let mut model = model(&["127.0.0.1:3260"]);
+        let mut entry = TargetEntry::clone(&model.targets[&1]);
+        entry.redirect = Some(Redirection::Ask { program: "/bin/true".into() });
+        entry.access.addresses = vec!["10.0.0.0/8".into()];
+        model.targets.insert(1, Arc::new(entry));
+        let local = "127.0.0.1:3260".parse().expect("an address");
+        let look = |peer: &str| DirectoryView::new(&model).target("iqn.2026-01.test:one", "iqn.x:y", peer.parse().expect("ip"), local);
+        assert_eq!((look("10.1.1.1"), look("192.0.2.1")), (TargetLookup::Pending, TargetLookup::Refused));
+        assert_eq!(DirectoryView::new(&model).addresses(&model.targets[&1], local), ["127.0.0.1:3260,1"], "discovery asks nobody");
+        let place = Place { host: "10.0.0.2".into(), port: 3260, permanent: false };
+        let late = DirectoryView::new(&model).target_at("iqn.2026-01.test:one", "iqn.x:y", "192.0.2.1".parse().expect("ip"), local, &place);
+        assert_eq!(late, TargetLookup::Refused, "the rules hold when the answer comes, too");
     }
 }

@@ -19,6 +19,7 @@ use target::{Effect, NexusId};
 
 use crate::limits::{Limits, MAILBOX};
 use crate::model::{Model, SharedModel, UnitCell};
+use crate::redirect::{Question, Redirector, Ticket, Verdict};
 use crate::session::{Admission, Registry, SessionCounters, SessionView, Visit};
 
 /// A number of a reactor's connection that outlives the reuse of its slot.
@@ -42,6 +43,8 @@ pub(crate) enum Message {
     End { nexus: NexusId, reason: &'static str, waiter: Option<(usize, LinkKey)> },
     /// The session that a login of yours waited for is gone.
     Ended { link: LinkKey },
+    /// Where the target of a login of yours is.
+    Found { link: LinkKey, verdict: Verdict },
     /// Open a portal.
     Listen { address: SocketAddr, reply: SyncSender<io::Result<SocketAddr>> },
     /// Close a portal.
@@ -65,6 +68,7 @@ pub struct Hub {
     registry: Mutex<Registry>,
     mailboxes: Vec<Mailbox>,
     connections: Mutex<Connections>,
+    redirector: OnceLock<Arc<dyn Redirector>>,
     /// Changes with every published model: one load tells a reactor that it need not look.
     edition: AtomicU64,
     /// Changes with every published model and every session that comes or goes.
@@ -94,6 +98,7 @@ impl Hub {
             registry: Mutex::new(Registry::new()),
             mailboxes: (0..reactors).map(|_| Mailbox::default()).collect(),
             connections: Mutex::new(Connections { by_reactor: vec![0; reactors], ..Connections::default() }),
+            redirector: OnceLock::new(),
             edition: AtomicU64::new(1),
             changes: AtomicU64::new(1),
             observer: OnceLock::new(),
@@ -136,6 +141,12 @@ impl Hub {
         for mailbox in &self.mailboxes {
             mailbox.wake();
         }
+    }
+
+    /// Who finds out where targets with a program are. Once, before the first login; without one these logins end with 0300.
+    pub fn set_redirector(&self, redirector: Arc<dyn Redirector>) {
+        // A second one is a programming error that tests show at once: the first stays.
+        let _ = self.redirector.set(redirector);
     }
 
     /// The bounds.
@@ -292,6 +303,15 @@ impl Hub {
             if *count == 0 {
                 connections.by_peer.remove(&peer);
             }
+        }
+    }
+
+    /// A login of this connection wants to know where its target is.
+    pub(crate) fn ask(self: &Arc<Hub>, question: Question, reactor: usize, link: LinkKey) {
+        let ticket = Ticket::to_login(self.clone(), reactor, link);
+        match self.redirector.get() {
+            Some(redirector) => redirector.ask(question, ticket),
+            None => ticket.answer(Verdict::Failed("nobody runs programs here".into())),
         }
     }
 

@@ -12,4 +12,5 @@ pub mod limits;
 mod medium;
 pub mod model;
 mod payload;
+pub mod redirect;
 pub mod session;

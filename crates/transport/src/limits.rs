@@ -11,6 +11,8 @@ pub struct Limits {
     pub sessions_per_target: usize,
     /// Nanoseconds from accept to full feature phase.
     pub login_timeout: u64,
+    /// Nanoseconds that a login waits to hear where its target is.
+    pub lookup_timeout: u64,
     /// Nanoseconds without any of the data that the initiator owes.
     pub data_timeout: u64,
     /// Bytes of payload buffers of one reactor.
@@ -28,6 +30,7 @@ impl Default for Limits {
             connections_per_peer: CONNECTIONS_PER_PEER,
             sessions_per_target: SESSIONS_PER_TARGET,
             login_timeout: LOGIN_TIMEOUT,
+            lookup_timeout: LOOKUP_TIMEOUT,
             data_timeout: DATA_TIMEOUT,
             pool_bytes: POOL_BYTES,
             landing_bytes: LANDING_BYTES,
@@ -47,6 +50,9 @@ pub const SESSIONS_PER_TARGET: usize = 1024;
 
 /// As open-iscsi's own login timeout times two: 30 s.
 pub const LOGIN_TIMEOUT: u64 = 30_000_000_000;
+
+/// 5 s: a program that says where a target is has long done so, and an initiator that is told to try again still has most of its login timeout left.
+pub const LOOKUP_TIMEOUT: u64 = 5_000_000_000;
 
 /// 60 s: who owes data holds buffers that others wait for. Twice the time after which Linux gives a command up, so nobody who still wants its answer is cut.
 pub const DATA_TIMEOUT: u64 = 60_000_000_000;

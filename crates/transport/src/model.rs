@@ -8,6 +8,8 @@ use arc_swap::ArcSwap;
 use iscsi::{Account, Authentication, TargetParameters};
 use store::Store;
 
+use crate::redirect::Redirection;
+
 /// Everything a reactor needs to know.
 #[derive(Clone)]
 pub struct Model {
@@ -53,8 +55,8 @@ pub struct TargetEntry {
     pub admitted: Option<Arc<BTreeSet<String>>>,
     /// Accounts.
     pub authentication: Authentication,
-    /// Redirection: address, port, permanent.
-    pub redirect: Option<(String, u16, bool)>,
+    /// Logins go elsewhere.
+    pub redirect: Option<Redirection>,
     /// Units by number; LUN 0 is the controller.
     pub units: BTreeMap<u64, Arc<UnitCell>>,
 }

@@ -1,5 +1,7 @@
 //! Real clients against `scuzzy serve`: libiscsi's tools, QEMU's block layer, the load generator; and the edges of the command line.
 
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -29,6 +31,7 @@ pub fn run(report: &mut Report) {
     report.check("the same seed and the same input give the same faults, on one reactor or two", same_seed);
     report.check("CHAP: the right secret gets in, a wrong one and none do not", chap);
     report.check("IPv6 portal", ipv6);
+    report.check("libiscsi follows a target that moved: by address and by program, IPv4 and IPv6, for a while and for ever", moved);
     report.check("four sessions of the load generator, both drivers", load);
     report.check("a second daemon on one image is told who holds it", image_lock);
     report.check("mistakes give one line with the cure", mistakes);
@@ -254,6 +257,39 @@ fn mistakes() -> Result<()> {
         ensure!(output.contains(expected), "{words:?}: no '{expected}' in\n{output}");
         ensure!(!output.contains("panicked"), "{output}");
     }
+    Ok(())
+}
+
+/// The target is told to be elsewhere; the client must end up at the other daemon, whose disk has another name.
+fn moved() -> Result<()> {
+    let (old, new) = (Server::start(&[])?, Server::start(&["--portal", "127.0.0.2:0", "--portal", "[::1]:0"])?);
+    new.tgtadm(&["--mode", "lu", "--op", "update", "--tid", "1", "--lun", "1", "--params", "product_id=MOVED"])?;
+    let set = |name: &str, value: &str| old.tgtadm(&["--mode", "target", "--op", "update", "--tid", "1", "--name", name, "--value", value]);
+    let shown = new.tgtadm(&["--mode", "portal", "--op", "show"])?;
+    let portal = |begin: &str| -> Result<SocketAddr> {
+        let text = shown.lines().find_map(|line| line.strip_prefix("Portal: ")?.split(',').next().filter(|portal| portal.starts_with(begin)));
+        Ok(text.with_context(|| format!("no portal {begin} in\n{shown}"))?.parse()?)
+    };
+    ensure!(client("iscsi-inq", &[&old.url])?.contains("VIRTUAL-DISK"), "the old place does not serve");
+    for (place, reason) in [(portal("127.0.0.2")?, "Temporary"), (portal("[::1]")?, "Permanent")] {
+        let address = if place.is_ipv6() { format!("[{}]", place.ip()) } else { place.ip().to_string() };
+        for (name, value) in [("RedirectAddress", address.as_str()), ("RedirectPort", &place.port().to_string()), ("RedirectReason", reason)] {
+            set(name, value)?;
+        }
+        ensure!(client("iscsi-inq", &[&old.url])?.contains("MOVED"), "{reason} to {place} by address was not followed");
+        ensure!(client("iscsi-ls", &[&format!("iscsi://{}", old.portal)])?.contains(&place.to_string()), "discovery does not tell {place}");
+    }
+    let folder = Scratch::new("moved")?;
+    let program = folder.path().join("where");
+    set("RedirectCallback", &program.to_string_lossy())?;
+    for (place, reason) in [(portal("127.0.0.2")?, "Permanent"), (portal("[::1]")?, "Temporary")] {
+        std::fs::write(&program, format!("#!/bin/sh\necho '{place}:{reason}'\n"))?;
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o700))?;
+        ensure!(client("iscsi-inq", &[&old.url])?.contains("MOVED"), "{reason} to {place} by program was not followed");
+    }
+    std::fs::write(&program, "#!/bin/sh\nexit 1\n")?;
+    let (status, output) = process::finish(Command::new("iscsi-inq").arg(&old.url), LIMIT)?;
+    ensure!(status != Some(0) && !output.contains("VIRTUAL-DISK"), "a broken program let the login in\n{output}");
     Ok(())
 }
 

@@ -13,7 +13,7 @@ use super::task::{Owed, TaskTable};
 use super::text::TextExchange;
 use super::window::Window;
 use crate::interface::{
-    Directory, Event, FunctionCode, Landing, LoginStatus, LoginSummary, Reply, Settings, TargetParameters, Transmit, TransmitData,
+    Directory, Event, FunctionCode, Landing, LoginStatus, LoginSummary, Reply, Settings, TargetLookup, TargetParameters, Transmit, TransmitData,
 };
 use crate::key::Negotiated;
 use crate::login::{LOGIN_SEGMENT_LEN, Login, LoginContext, LoginStep};
@@ -47,6 +47,8 @@ pub struct ConnectionCounters {
 pub(super) enum Phase {
     /// Login Requests are awaited.
     Login(Box<Login>),
+    /// The shell finds out where the target of this request is.
+    Awaiting(Box<Login>, LoginRequest),
     /// The shell decides about a login; the final response waits.
     Deciding(Box<Login>, LoginResponse, Vec<u8>),
     /// Full feature phase.
@@ -138,6 +140,8 @@ pub struct Connection {
     pub(super) counters: ConnectionCounters,
     /// Login or logout must be done by then.
     pub(super) deadline: Option<u64>,
+    /// The shell must have found out by then where the target is.
+    lookup_deadline: Option<u64>,
     pub(super) next_ping: Option<u64>,
     pub(super) unanswered_pings: u32,
     /// The end was told to the shell.
@@ -170,6 +174,7 @@ impl Connection {
             outgoing: VecDeque::new(),
             events: VecDeque::new(),
             counters: ConnectionCounters::default(),
+            lookup_deadline: None,
             next_ping: None,
             unanswered_pings: 0,
             closing: false,
@@ -186,7 +191,7 @@ impl Connection {
         let len = frame.data_segment_length();
         self.counters.receive_bytes += wire_length(header.len(), len);
         let landing = match self.phase {
-            Phase::Login(_) | Phase::Deciding(..) => self.login_header(frame),
+            Phase::Login(_) | Phase::Awaiting(..) | Phase::Deciding(..) => self.login_header(frame),
             Phase::FullFeature => self.full_feature_header(frame),
             Phase::Closing => Landing::Discard { len },
         };
@@ -225,7 +230,9 @@ impl Connection {
 
     /// Time passed: login limit, pings, data that do not come.
     pub fn handle_timeout(&mut self, directory: &dyn Directory, now: u64) {
-        let _ = directory;
+        if matches!(self.phase, Phase::Awaiting(..)) && self.lookup_deadline.is_some_and(|deadline| now >= deadline) {
+            self.answer_lookup(TargetLookup::Unavailable, directory, now);
+        }
         if self.deadline.is_some_and(|deadline| now >= deadline) {
             self.deadline = None;
             self.close(if self.is_full_feature() { "the initiator does not log out" } else { "the login takes too long" });
@@ -238,7 +245,7 @@ impl Connection {
 
     /// When `handle_timeout` wants to be called.
     pub fn poll_timeout(&self) -> Option<u64> {
-        [self.deadline, self.next_ping, self.data_due()].into_iter().flatten().min()
+        [self.deadline, self.lookup_deadline, self.next_ping, self.data_due()].into_iter().flatten().min()
     }
 
     /// Next event.
@@ -257,6 +264,18 @@ impl Connection {
                 return transmit;
             }
         }
+    }
+
+    /// What was found out about the target of [`Event::TargetAwaited`]. An answer that nobody waits for any more changes nothing.
+    pub fn answer_lookup(&mut self, lookup: TargetLookup, directory: &dyn Directory, now: u64) {
+        let phase = core::mem::replace(&mut self.phase, Phase::Closing);
+        let Phase::Awaiting(mut login, request) = phase else {
+            self.phase = phase;
+            return;
+        };
+        self.lookup_deadline = None;
+        let step = login.answer_lookup(&request, lookup, &LoginContext { settings: &self.settings, directory });
+        self.login_step(login, &request, step, now);
     }
 
     /// The login that asked with [`Event::LoginReady`] has its session.
@@ -356,9 +375,13 @@ impl Connection {
         Landing::Inline { len }
     }
 
-    fn login_request(&mut self, request: &LoginRequest, data: &[u8], directory: &dyn Directory, _now: u64) {
+    fn login_request(&mut self, request: &LoginRequest, data: &[u8], directory: &dyn Directory, now: u64) {
         let Phase::Login(mut login) = core::mem::replace(&mut self.phase, Phase::Closing) else { return };
         let step = login.handle(request, data, &LoginContext { settings: &self.settings, directory });
+        self.login_step(login, request, step, now);
+    }
+
+    fn login_step(&mut self, login: Box<Login>, request: &LoginRequest, step: LoginStep, now: u64) {
         if self.parameters.is_none()
             && let Some(parameters) = login.parameters()
         {
@@ -376,6 +399,11 @@ impl Connection {
                     self.events.push_back(Event::LoginReady(summary.clone()));
                 }
                 self.phase = Phase::Deciding(login, response, text);
+            }
+            LoginStep::Await { name, initiator } => {
+                self.lookup_deadline = Some(now.saturating_add(self.settings.lookup_timeout));
+                self.events.push_back(Event::TargetAwaited { name, initiator });
+                self.phase = Phase::Awaiting(login, *request);
             }
             LoginStep::Refuse(response, text) => {
                 let status = LoginStatus(response.status);
@@ -409,6 +437,7 @@ impl Connection {
 
     fn stop(&mut self) {
         self.deadline = None;
+        self.lookup_deadline = None;
         self.next_ping = None;
     }
 

@@ -35,6 +35,8 @@ impl Directory for Stub {
             "iqn.moved" => TargetLookup::Moved { address: "192.0.2.1:3260".into(), permanent: false },
             "iqn.gone" => TargetLookup::Moved { address: "[2001:db8::1]:3261".into(), permanent: true },
             "iqn.offline" => TargetLookup::Unavailable,
+            "iqn.broken" => TargetLookup::Failed,
+            "iqn.asked" => TargetLookup::Pending,
             _ => TargetLookup::NotFound,
         }
     }
@@ -126,6 +128,7 @@ impl Peer {
             group_tag: 1,
             entropy: [9; 32],
             login_timeout: 15_000_000_000,
+            lookup_timeout: 5_000_000_000,
             data_timeout: 60_000_000_000,
             inline_limit: 65_536,
         };
@@ -578,6 +581,99 @@ mod login {
             assert_eq!(sent.login().status, status);
             assert_eq!(sent.value("TargetAddress").as_deref(), Some(address));
         }
+    }
+
+    const ASKED: [&str; 2] = ["InitiatorName=iqn.me", "TargetName=iqn.asked"];
+
+    /// A login that waits for an answer about its target.
+    fn awaiting(stages: (u8, u8), more: &[&str]) -> Peer {
+        let mut peer = Peer::new(parameters());
+        let request = peer.login_request(stages, true);
+        peer.now = 1000;
+        peer.send(&request.encode(), &text(&[&ASKED[..], more].concat()));
+        assert_eq!(peer.events(), [Event::TargetAwaited { name: "iqn.asked".into(), initiator: "iqn.me".into() }]);
+        assert!(peer.sent().is_empty());
+        peer
+    }
+
+    fn offer(peer: &Peer) -> TargetLookup {
+        peer.stub.target(NAME, "iqn.me", "192.0.2.9".parse().unwrap(), "192.0.2.1:3260".parse().unwrap())
+    }
+
+    #[test]
+    fn a_login_waits_until_its_target_is_found() {
+        let mut peer = awaiting((0, 1), &["AuthMethod=None"]);
+        peer.connection.handle_timeout(&peer.stub, 1000);
+        assert!(peer.events().is_empty(), "the time is not over");
+        let found = offer(&peer);
+        peer.connection.answer_lookup(found, &peer.stub, 2000);
+        let sent = peer.one();
+        assert_eq!((sent.login().status, sent.login().transit, sent.login().next_stage), (0, true, 1));
+        assert_eq!((sent.value("AuthMethod").as_deref(), sent.value("TargetPortalGroupTag").as_deref()), (Some("None"), Some("1")));
+        peer.login((1, 3), &[]);
+        assert_eq!(peer.connection.poll_timeout(), Some(15_000_000_000), "only the limit of the login is left");
+        peer.connection.answer_lookup(TargetLookup::NotFound, &peer.stub, 3000);
+        assert!(peer.sent().is_empty() && peer.events().is_empty(), "a second answer changes nothing");
+    }
+
+    #[test]
+    fn a_login_in_one_request_waits_too() {
+        let mut peer = awaiting((1, 3), &["HeaderDigest=None", "DataDigest=None", "InitialR2T=Yes", "ImmediateData=Yes"]);
+        let found = offer(&peer);
+        peer.connection.answer_lookup(found, &peer.stub, 2000);
+        if peer.connection.summary().is_none() {
+            assert_eq!(peer.one().login().status, 0);
+            peer.send(&peer.login_request((1, 3), true).encode(), b"");
+        }
+        peer.accept();
+        assert!(peer.connection.is_full_feature());
+    }
+
+    #[test]
+    fn every_answer_about_a_target_has_its_status() {
+        let moved = |permanent| TargetLookup::Moved { address: "[2001:db8::9]:3261".into(), permanent };
+        for (answer, status, address) in [
+            (moved(false), 0x0101, Some("[2001:db8::9]:3261")),
+            (moved(true), 0x0102, Some("[2001:db8::9]:3261")),
+            (TargetLookup::NotFound, 0x0203, None),
+            (TargetLookup::Refused, 0x0203, None),
+            (TargetLookup::Unavailable, 0x0301, None),
+            (TargetLookup::Failed, 0x0300, None),
+            (TargetLookup::Pending, 0x0300, None),
+        ] {
+            let mut peer = awaiting((0, 1), &[]);
+            peer.connection.answer_lookup(answer, &peer.stub, 2000);
+            let sent = peer.one();
+            assert_eq!((sent.login().status, sent.value("TargetAddress").as_deref()), (status, address));
+            peer.closed();
+            assert_eq!(peer.connection.poll_timeout(), None);
+        }
+        let mut peer = Peer::new(parameters());
+        assert_eq!(peer.login((0, 1), &[NAMES[0], "TargetName=iqn.broken"]).login().status, 0x0300);
+    }
+
+    #[test]
+    fn an_answer_about_a_target_that_does_not_come_is_0301() {
+        let mut peer = awaiting((0, 1), &[]);
+        assert_eq!(peer.connection.poll_timeout(), Some(5_000_001_000));
+        peer.connection.handle_timeout(&peer.stub, 5_000_000_999);
+        assert!(peer.sent().is_empty());
+        peer.connection.handle_timeout(&peer.stub, 5_000_001_000);
+        assert_eq!(peer.one().login().status, 0x0301);
+        assert_eq!(peer.closed(), "login refused: service unavailable (0301)");
+        let found = offer(&peer);
+        peer.connection.answer_lookup(found, &peer.stub, 6_000_000_000);
+        assert!(peer.sent().is_empty() && peer.events().is_empty(), "it comes too late");
+    }
+
+    #[test]
+    fn who_does_not_wait_for_the_answer_about_its_target_is_cut() {
+        let mut peer = awaiting((0, 1), &[]);
+        peer.send(&peer.login_request((0, 1), true).encode(), &text(&ASKED));
+        assert!(peer.sent().is_empty());
+        peer.closed();
+        peer.connection.answer_lookup(TargetLookup::Unavailable, &peer.stub, 2000);
+        assert!(peer.sent().is_empty() && peer.events().is_empty());
     }
 
     #[test]

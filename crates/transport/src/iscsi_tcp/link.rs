@@ -88,6 +88,8 @@ pub(crate) struct Link {
     pub target: Option<Arc<TargetEntry>>,
     /// A login that waits for an older session to end.
     pub login: Option<LoginSummary>,
+    /// Names of target and initiator of a login that waits to hear where the target is.
+    pub asked: Option<(String, String)>,
     /// Logins that wait for this session to end.
     pub waiters: Vec<(usize, LinkKey)>,
     /// Store operations of its tasks that still run.
@@ -134,6 +136,7 @@ impl Link {
             tid: None,
             target: None,
             login: None,
+            asked: None,
             waiters: Vec::new(),
             jobs: 0,
             told: false,

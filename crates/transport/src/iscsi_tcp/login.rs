@@ -1,12 +1,14 @@
 //! Sessions begin and end.
 
-use iscsi::LoginSummary;
+use iscsi::{LoginSummary, TargetLookup};
 use reactor::Driver;
 use target::NexusId;
 
 use super::Server;
 use super::link::State;
+use crate::directory::DirectoryView;
 use crate::hub::{LinkKey, Message, reactor_of};
+use crate::redirect::{Question, Redirection, Verdict};
 use crate::session::{Admission, Visit};
 
 impl<D: Driver> Server<D> {
@@ -48,6 +50,36 @@ impl<D: Driver> Server<D> {
                 link.core.refuse_login(status, now);
             }
         }
+        self.stir(slot);
+    }
+
+    /// A login whose target is where a program says: has it asked. Nothing waits but this login.
+    pub(super) fn ask_for_target(&mut self, slot: usize, target: String, initiator: String) {
+        let Some(link) = self.links.get_mut(slot) else { return };
+        let entry = self.model.targets.values().find(|entry| entry.name == target);
+        let Some(Redirection::Ask { program }) = entry.and_then(|entry| entry.redirect.clone()) else { return };
+        let question = Question { program, target: target.clone(), initiator: initiator.clone(), peer: link.peer, local: link.local };
+        link.asked = Some((target, initiator));
+        self.hub.ask(question, self.index, link.key);
+    }
+
+    /// The answer. What the model says of the target may have changed meanwhile.
+    pub(super) fn target_found(&mut self, key: LinkKey, verdict: Verdict) {
+        let (slot, now) = (key.slot as usize, self.work.now);
+        let Some(link) = self.links.get_mut(slot).filter(|link| link.key == key && link.state == State::Open) else { return };
+        let Some((target, initiator)) = link.asked.take() else { return };
+        let directory = DirectoryView::new(&self.model);
+        let (lookup, reason) = match verdict {
+            Verdict::Place(place) => (directory.target_at(&target, &initiator, link.peer.ip(), link.local, &place), None),
+            Verdict::Later(reason) => (TargetLookup::Unavailable, Some(reason)),
+            Verdict::Failed(reason) => (TargetLookup::Failed, Some(reason)),
+        };
+        if let Some(reason) = reason
+            && self.throttle.admits_warning(now)
+        {
+            tracing::warn!(peer = %link.peer, %initiator, %target, %reason, "where the login goes is not known");
+        }
+        link.core.answer_lookup(lookup, &directory, now);
         self.stir(slot);
     }
 

@@ -346,6 +346,7 @@ impl<D: Driver> Server<D> {
             group_tag: GROUP_TAG,
             entropy: (self.entropy)(),
             login_timeout: self.hub.limits().login_timeout,
+            lookup_timeout: self.hub.limits().lookup_timeout,
             data_timeout: self.hub.limits().data_timeout,
             inline_limit: INLINE_LIMIT,
         };
@@ -379,6 +380,7 @@ impl<D: Driver> Server<D> {
                 Message::Attend { cell } => self.work.visit(&cell, |_, _| {}),
                 Message::End { nexus, reason, waiter } => self.end_session(nexus, reason, waiter),
                 Message::Ended { link } => self.login_again(link),
+                Message::Found { link, verdict } => self.target_found(link, verdict),
                 // Whoever asked may have given up waiting.
                 Message::Listen { address, reply } => drop(reply.send(self.listen(address))),
                 Message::Unlisten { address, reply } => drop(reply.send(self.unlisten(address))),
@@ -480,6 +482,7 @@ impl<D: Driver> Server<D> {
         link.by_tag.clear();
         link.functions.clear();
         link.login = None;
+        link.asked = None;
         let (socket, nexus, peer) = (link.socket, link.nexus, link.peer);
         if self.throttle.admits(self.work.now) {
             tracing::info!(%peer, reason, "connection closed");

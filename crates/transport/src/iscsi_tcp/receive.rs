@@ -168,6 +168,7 @@ impl<D: Driver> Server<D> {
             link.stirred = false;
             let Some(event) = link.core.poll_event() else { break };
             match event {
+                Event::TargetAwaited { name, initiator } => self.ask_for_target(slot, name, initiator),
                 Event::LoginReady(summary) => self.login(slot, summary, false),
                 Event::Command(command) => self.command(slot, &command),
                 Event::DataReady { tag } => self.data_ready(slot, tag),
