@@ -89,6 +89,8 @@ struct Running {
     filled: u32,
     owed: bool,
     attribute: TaskAttribute,
+    /// The task set, when each nexus has its own.
+    lane: Option<NexusId>,
     started: bool,
 }
 
@@ -207,7 +209,8 @@ impl Shell {
         let tag = TaskTag(self.next_tag);
         self.next_tag += 1;
         let (data_out, data_in) = (data_out.min(MAX_DATA), data_in.min(MAX_DATA));
-        let running = Running { cdb: cdb.clone(), data_out, payload, fetched: 0, filled: 0, owed: false, attribute, started: false };
+        let lane = self.unit.device().separate_task_sets().then_some(nexus);
+        let running = Running { cdb: cdb.clone(), data_out, payload, fetched: 0, filled: 0, owed: false, attribute, lane, started: false };
         self.running.insert((nexus, tag), running);
         let command = Command {
             nexus,
@@ -366,11 +369,14 @@ impl Shell {
         let key = (task.nexus, task.tag);
         let Some(running) = self.running.get_mut(&key).filter(|running| !running.started) else { return };
         running.started = true;
-        let attribute = running.attribute;
-        let mut older = self.running.iter().filter(|((_, tag), _)| *tag < task.tag);
+        let (attribute, lane) = (running.attribute, running.lane);
+        // PREEMPT AND ABORT may come while an auto contingent allegiance stops everything else.
+        let preempts = running.cdb[0] == 0x5f && running.cdb[1] & 0x1f == 0x05;
+        let mut older = self.running.iter().filter(|((_, tag), other)| *tag < task.tag && other.lane == lane);
         let blocked = match attribute {
+            _ if preempts => false,
             TaskAttribute::Ordered => older.next().is_some(),
-            TaskAttribute::HeadOfQueue => false,
+            TaskAttribute::HeadOfQueue | TaskAttribute::Aca => false,
             _ => older.any(|(_, other)| other.attribute == TaskAttribute::Ordered),
         };
         assert!(!blocked, "{attribute:?} task {task:?} overtakes");
@@ -487,6 +493,16 @@ impl Shell {
         }
     }
 
+    /// Auto contingent allegiances end when their initiators say so.
+    fn clear_contingent(&mut self) {
+        for place in 0..self.nexuses.len() {
+            let (nexus, tag) = (self.nexuses[place], TaskTag(self.next_tag));
+            self.next_tag += 1;
+            self.functions.push((nexus, tag));
+            self.unit.handle_function(Function { nexus, tag, kind: FunctionKind::ClearAca }, self.now);
+        }
+    }
+
     /// Everything is brought to an end.
     fn end(&mut self) {
         self.unit.faults_mut().clear();
@@ -502,6 +518,8 @@ impl Shell {
             } else if let Some(at) = self.unit.poll_timeout() {
                 self.now = self.now.max(at);
                 self.pass_time(0);
+            } else if !self.running.is_empty() && turn < 9_000 {
+                self.clear_contingent();
             } else {
                 break;
             }

@@ -12,6 +12,7 @@ use crate::cdb::{self, fail};
 use crate::operation::{Notice, Request, Step, StoreFault, StoreOp, StoreResult};
 use crate::parameter::{Medium, Parameter, ParameterError, UnitSettings, UnitView};
 use crate::primary::buffers::Buffers;
+use crate::primary::control::{self, Interlock, QueueErrors};
 use crate::primary::diagnostics::{self, Diagnostics};
 use crate::primary::exceptions::{self, Exceptions, Method};
 use crate::primary::identity::{Clock, Information};
@@ -200,16 +201,13 @@ impl Device {
         primary::check(self, request)
     }
 
-    /// NACA and LINK are refused: there is no ACA (standard INQUIRY data, NORMACA = 0), and linked commands are long gone.
+    /// LINK is refused: linked commands are long gone. NACA is the business of the unit's task manager.
     fn check_control(&self, request: &Request<'_>) -> Result<(), Outcome> {
         let Some(at) = request.row.usage.len().checked_sub(1) else { return Ok(()) };
-        let control = cdb::byte(request.cdb, at);
-        let bit = match control {
-            _ if control & 0x04 != 0 => 2,
-            _ if control & 0x01 != 0 => 0,
-            _ => return Ok(()),
-        };
-        Err(cdb::bad_field(u16::try_from(at).unwrap_or(u16::MAX), Some(bit)))
+        if cdb::byte(request.cdb, at) & 0x01 == 0 {
+            return Ok(());
+        }
+        Err(cdb::bad_field(u16::try_from(at).unwrap_or(u16::MAX), Some(0)))
     }
 
     /// Blocks the command reads or writes, for faults and the range check. `None` when its CDB addresses none (UNMAP has them in its data). A zero count
@@ -346,6 +344,21 @@ impl Device {
     /// TAS of the control mode page: tasks that another nexus ended get TASK ABORTED.
     pub fn task_aborted_status(&self) -> bool {
         self.modes.task_aborted_status()
+    }
+
+    /// TST of the control mode page: each nexus has a task set of its own.
+    pub fn separate_task_sets(&self) -> bool {
+        control::separate_task_sets(&self.modes)
+    }
+
+    /// QERR of the control mode page.
+    pub fn queue_errors(&self) -> QueueErrors {
+        control::queue_errors(&self.modes)
+    }
+
+    /// UA_INTLCK of the control mode page.
+    pub fn attention_interlock(&self) -> Interlock {
+        control::interlock(&self.modes)
     }
 
     /// Changes one setting.
@@ -613,12 +626,11 @@ mod tests {
     #[test]
     fn control_byte() {
         let mut bench = Bench::disk(8);
-        assert_eq!(bench.sense(&[0, 0, 0, 0, 0, 0x04], &[]), Sense::invalid_cdb_field(5, Some(2)));
         assert_eq!(bench.sense(&[0, 0, 0, 0, 0, 0x01], &[]), Sense::invalid_cdb_field(5, Some(0)));
         let mut read = [0; 16];
-        (read[0], read[15]) = (0x88, 0x04);
-        assert_eq!(bench.sense(&read, &[]), Sense::invalid_cdb_field(15, Some(2)));
-        bench.good(&[0, 0, 0, 0, 0, 0xc0]);
+        (read[0], read[15]) = (0x88, 0x05);
+        assert_eq!(bench.sense(&read, &[]), Sense::invalid_cdb_field(15, Some(0)));
+        bench.good(&[0, 0, 0, 0, 0, 0xc4]);
     }
 
     #[test]

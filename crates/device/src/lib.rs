@@ -28,6 +28,7 @@ mod statistics;
 pub use device::Device;
 pub use operation::{Extent, Notice, PortIdentity, Request, Step, StoreAnswer, StoreFault, StoreOp, StoreResult};
 pub use parameter::{Medium, Parameter, ParameterError, UnitSettings, UnitView};
+pub use primary::control::{Interlock, QueueErrors};
 pub use progress::Progress;
 pub use statistics::Ended;
 

@@ -1,7 +1,7 @@
 //! One row per command. Dispatch, REPORT SUPPORTED OPERATION CODES, reservation classes, fault matching, statistics and the docs all read it.
 //!
 //! A bit of a row's usage mask that is 0 is a bit the device server does not look at; what it does look at, and refuse when it is not
-//! supported, is 1. The CONTROL byte is 0 in every row because NACA is not supported.
+//! supported, is 1. The CONTROL byte is 0 in every row: NACA means the same in all of them, and is added where masks are reported.
 
 use crate::rows;
 use crate::types::{BlockCount, BlockRange, DeviceType, Lba};

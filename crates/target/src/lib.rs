@@ -16,6 +16,7 @@ extern crate std;
 
 pub mod access;
 pub mod attention;
+mod contingent;
 pub mod counters;
 pub mod effect;
 pub mod flight;

@@ -52,8 +52,13 @@ impl Unit {
                 let slots = self.slots(|task| task.nexus == nexus);
                 self.abort_for(function, slots);
             }
-            // There is never an auto contingent allegiance: NACA is refused.
-            FunctionKind::ClearAca => self.answer(function, FunctionResponse::Complete),
+            FunctionKind::ClearAca => {
+                if self.accepts(function) {
+                    let slots = self.clear_contingent(nexus);
+                    let ended = self.abort_all(Some(nexus), slots);
+                    self.await_tasks(function, &ended);
+                }
+            }
             FunctionKind::ClearTaskSet => self.clear_task_set(function),
             FunctionKind::LogicalUnitReset => {
                 if self.accepts(function) {
@@ -71,6 +76,7 @@ impl Unit {
             }
             FunctionKind::NexusReset => {
                 let slots = self.slots(|task| task.nexus == nexus);
+                self.tasks.clear_faults(Some(nexus));
                 self.reservations.release(nexus);
                 self.device.nexus_lost(nexus.0);
                 self.attention_one(nexus, NEXUS_LOSS);
@@ -83,6 +89,7 @@ impl Unit {
     pub(crate) fn reset_unit(&mut self, nexus: Option<NexusId>) -> Vec<(usize, u32)> {
         let slots = self.slots(|_| true);
         let ended = self.abort_all(nexus, slots);
+        self.tasks.clear_faults(None);
         self.reservations.reset();
         self.device.reset();
         self.publish_notices();
@@ -131,12 +138,13 @@ impl Unit {
         }
     }
 
-    /// CLEAR TASK SET: everybody's tasks. Without TASK ABORTED status (TAS = 0) the others hear of it by a unit attention.
+    /// CLEAR TASK SET: everybody's tasks, or (TST = 1) those of the nexus. Without TASK ABORTED status (TAS = 0) the others hear of it by a unit attention.
     fn clear_task_set(&mut self, function: Function) {
         if !self.accepts(function) {
             return;
         }
-        let slots = self.slots(|_| true);
+        let separate = self.device.separate_task_sets();
+        let slots = self.slots(|task| !separate || task.nexus == function.nexus);
         if !self.device.task_aborted_status() {
             let others: Vec<NexusId> = slots.iter().map(|&slot| self.tasks.get(slot).nexus).filter(|&nexus| nexus != function.nexus).collect();
             for nexus in others {

@@ -110,8 +110,9 @@ impl Unit {
             ended.push(reference);
         }
         for nexus in victims {
-            // They prevent the removal of the medium no longer (SPC-6 5.14).
+            // They prevent the removal of the medium no longer, and their auto contingent allegiances end (SPC-6 5.14).
             self.device.nexus_lost(nexus.0);
+            self.tasks.clear_faults(Some(nexus));
         }
         let waits = self.await_end(Waiter::Command { slot, generation }, &ended);
         if waits {

@@ -9,6 +9,7 @@ use scsi::{CommandRow, TaskAttribute};
 
 use crate::effect::{Abort, Command, NexusId, TaskRef, TaskTag};
 use crate::nexus::{Entry, Nexus};
+use crate::task_set::LaneId;
 
 /// Bytes of a CDB that a task keeps. No row of the command table is longer; what follows is never looked at.
 pub(crate) const CDB_LIMIT: usize = 32;
@@ -18,8 +19,14 @@ pub(crate) const CDB_LIMIT: usize = 32;
 pub(crate) enum Point {
     /// The gates are passed, nothing is done yet.
     Execute,
-    /// This step comes next.
+    /// This step comes next; the fault rules had their say.
     Step(Step),
+    /// This step comes next; the fault rules were not asked yet.
+    Reached(Step),
+    /// The data-out are there; what the unit looks at itself.
+    Fetched(Vec<u8>),
+    /// What a fault rule says, and then this.
+    Verdict(Box<(Verdict, Point)>),
 }
 
 /// State of a task (SAM-5 8.3 knows dormant, enabled, blocked and ended; these tell what an enabled one waits for).
@@ -41,6 +48,8 @@ pub(crate) enum State {
     Waiting { op: StoreOp },
     /// The store works for it.
     Storing,
+    /// An auto contingent allegiance of its task set keeps it from going on (SAM-5 8.3, blocked).
+    Blocked { then: Box<Point> },
     /// PREEMPT AND ABORT waits for the end of what it aborted.
     Preempting,
     /// The store works for it, but nobody waits for the result.
@@ -78,6 +87,8 @@ pub(crate) struct Task {
     /// Order of arrival at the unit.
     pub sequence: u64,
     pub attribute: TaskAttribute,
+    /// SAM's task set.
+    pub lane: LaneId,
     cdb: [u8; CDB_LIMIT],
     cdb_len: u8,
     /// `None`: the unit does not know the command.
@@ -115,6 +126,7 @@ impl Task {
             generation: 0,
             sequence: 0,
             attribute: command.attribute,
+            lane: None,
             cdb,
             cdb_len: u8::try_from(length).unwrap_or(0),
             row,
@@ -136,6 +148,22 @@ impl Task {
 
     pub fn cdb(&self) -> &[u8] {
         &self.cdb[..usize::from(self.cdb_len)]
+    }
+
+    /// NACA of the CONTROL byte: CHECK CONDITION begins an auto contingent allegiance.
+    pub fn naca(&self) -> bool {
+        const VARIABLE_LENGTH: u8 = 0x7f;
+        let cdb = self.cdb();
+        let at = match (cdb.first(), self.row) {
+            (Some(&VARIABLE_LENGTH), _) => 1,
+            (_, Some(row)) => row.usage.len().saturating_sub(1),
+            // Unknown commands have the length of their group.
+            (Some(0x00..=0x1f), None) => 5,
+            (Some(0x20..=0x5f), None) => 9,
+            (Some(0xa0..=0xbf), None) => 11,
+            _ => 15,
+        };
+        cdb.get(at).is_some_and(|control| control & 0x04 != 0)
     }
 
     pub fn reference(&self, slot: usize) -> TaskRef {

@@ -1,22 +1,45 @@
 //! The tasks of one unit: which may start (SAM-5 8.6 to 8.9), and who uses which bytes of the medium.
 //!
+//! SAM's task set is a *lane* here: all nexuses share one, or each has its own (TST of the control mode page). A task stays in the lane that it came into.
+//!
 //! Invariants that make both questions cheap:
-//! - Tasks start in order of arrival, except HEAD OF QUEUE, which starts at once. So the oldest dormant task is the only one that could start next:
+//! - Tasks of a lane start in order of arrival, except HEAD OF QUEUE, which starts at once. So the oldest dormant task is the only one that could start next:
 //!   what stops it stops all behind it.
 //! - A claim on bytes is taken for one store operation; only COMPARE AND WRITE keeps its claim from its first operation to its end. While no such
 //!   command exists, claims are written down and never compared.
 
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::vec::Vec;
 
 use scsi::TaskAttribute;
 use scsi::planted::{Bug, is_planted};
 use slab::Slab;
 
-use crate::effect::TaskRef;
+use crate::effect::{NexusId, TaskRef};
 use crate::task::{Claim, State, Task};
 
 /// Tasks a unit holds; the next one gets TASK SET FULL (or BUSY, when its nexus has none). 32 sessions with a window of 128 fill it; 1.5 MiB then.
 pub const TASK_LIMIT: usize = 4096;
+
+/// Names a task set of SAM: that of one nexus, or the one that nexuses share (`None`).
+pub(crate) type LaneId = Option<NexusId>;
+
+/// A task set as SAM has it.
+#[derive(Debug, Default)]
+struct Lane {
+    /// Tasks in it.
+    members: usize,
+    /// Tasks that did not start, oldest first.
+    dormant: VecDeque<usize>,
+    /// Sequence numbers of the ORDERED tasks, oldest first.
+    ordered: VecDeque<u64>,
+    /// HEAD OF QUEUE tasks.
+    head_of_queue: usize,
+    /// ACA tasks.
+    contingent: usize,
+    /// Auto contingent allegiance: the faulted nexus.
+    faulted: Option<NexusId>,
+}
 
 /// All tasks of a unit.
 #[derive(Debug, Default)]
@@ -25,12 +48,12 @@ pub(crate) struct TaskSet {
     generation: u32,
     sequence: u64,
     ticket: u64,
-    /// Tasks that did not start, oldest first.
-    dormant: VecDeque<usize>,
-    /// Sequence numbers of the ORDERED tasks, oldest first.
-    ordered: VecDeque<u64>,
-    /// HEAD OF QUEUE tasks.
-    head_of_queue: usize,
+    /// The lane that nexuses share.
+    shared: Lane,
+    /// Lanes of one nexus each, while there is something in them.
+    own: BTreeMap<NexusId, Lane>,
+    /// Lanes with an auto contingent allegiance.
+    faults: usize,
     /// Tasks that wait for bytes, in order of their tickets.
     waiting: VecDeque<usize>,
     /// Exclusive claims, held or waiting.
@@ -50,10 +73,13 @@ impl TaskSet {
         if is_planted(Bug::OrderIgnored) && task.attribute == TaskAttribute::Ordered {
             task.attribute = TaskAttribute::Simple;
         }
+        let lane = self.lane_mut(task.lane);
+        lane.members += 1;
         match task.attribute {
-            TaskAttribute::Ordered => self.ordered.push_back(task.sequence),
-            TaskAttribute::HeadOfQueue => self.head_of_queue += 1,
-            TaskAttribute::Simple | TaskAttribute::Aca => {}
+            TaskAttribute::Ordered => lane.ordered.push_back(task.sequence),
+            TaskAttribute::HeadOfQueue => lane.head_of_queue += 1,
+            TaskAttribute::Aca => lane.contingent += 1,
+            TaskAttribute::Simple => {}
         }
         self.tasks.insert(task)
     }
@@ -91,53 +117,118 @@ impl TaskSet {
     pub fn remove(&mut self, slot: usize) -> Task {
         self.release(slot);
         let task = self.tasks.remove(slot);
+        let lane = match task.lane {
+            None => &mut self.shared,
+            Some(nexus) => self.own.entry(nexus).or_default(),
+        };
+        lane.members -= 1;
         match task.state {
-            State::Dormant => self.dormant.retain(|&other| other != slot),
+            State::Dormant => lane.dormant.retain(|&other| other != slot),
             State::Waiting { .. } => self.waiting.retain(|&other| other != slot),
             _ => {}
         }
         match task.attribute {
-            TaskAttribute::Ordered => self.ordered.retain(|&other| other != task.sequence),
-            TaskAttribute::HeadOfQueue => self.head_of_queue -= 1,
-            TaskAttribute::Simple | TaskAttribute::Aca => {}
+            TaskAttribute::Ordered => lane.ordered.retain(|&other| other != task.sequence),
+            TaskAttribute::HeadOfQueue => lane.head_of_queue -= 1,
+            TaskAttribute::Aca => lane.contingent -= 1,
+            TaskAttribute::Simple => {}
+        }
+        if task.lane.is_some() {
+            self.own.retain(|_, lane| lane.members > 0 || lane.faulted.is_some());
         }
         task
+    }
+
+    #[inline]
+    fn lane(&self, id: LaneId) -> Option<&Lane> {
+        match id {
+            None => Some(&self.shared),
+            Some(nexus) => self.own.get(&nexus),
+        }
+    }
+
+    #[inline]
+    fn lane_mut(&mut self, id: LaneId) -> &mut Lane {
+        match id {
+            None => &mut self.shared,
+            Some(nexus) => self.own.entry(nexus).or_default(),
+        }
+    }
+
+    /// The nexus for which the lane has an auto contingent allegiance.
+    #[inline]
+    pub fn faulted(&self, lane: LaneId) -> Option<NexusId> {
+        if self.faults == 0 { None } else { self.lane(lane).and_then(|lane| lane.faulted) }
+    }
+
+    /// Is there an ACA task in the lane? There is one at a time.
+    pub fn has_contingent(&self, lane: LaneId) -> bool {
+        self.lane(lane).is_some_and(|lane| lane.contingent > 0)
+    }
+
+    /// An auto contingent allegiance of `nexus` begins in the lane.
+    pub fn fault(&mut self, lane: LaneId, nexus: NexusId) {
+        let before = self.lane_mut(lane).faulted.replace(nexus);
+        self.faults += usize::from(before.is_none());
+    }
+
+    /// Ends the auto contingent allegiances of `nexus` (`None`: all). The lanes where there was one.
+    pub fn clear_faults(&mut self, nexus: Option<NexusId>) -> Vec<LaneId> {
+        if self.faults == 0 {
+            return Vec::new();
+        }
+        let mut cleared = Vec::new();
+        let lanes = core::iter::once((None, &mut self.shared)).chain(self.own.iter_mut().map(|(owner, lane)| (Some(*owner), lane)));
+        for (id, lane) in lanes {
+            if lane.faulted.is_some_and(|faulted| nexus.is_none_or(|nexus| nexus == faulted)) {
+                lane.faulted = None;
+                cleared.push(id);
+            }
+        }
+        self.faults -= cleared.len();
+        self.own.retain(|_, lane| lane.members > 0 || lane.faulted.is_some());
+        cleared
     }
 
     /// May the task that was just inserted start? If not, it becomes dormant.
     #[inline]
     pub fn admit(&mut self, slot: usize) -> bool {
-        if self.ordered.is_empty() && self.head_of_queue == 0 {
+        let task = &self.tasks[slot];
+        let (id, attribute) = (task.lane, task.attribute);
+        let Some(lane) = self.lane(id) else { return true };
+        if lane.ordered.is_empty() && lane.head_of_queue == 0 {
             return true;
         }
-        if self.tasks[slot].attribute == TaskAttribute::HeadOfQueue || (self.dormant.is_empty() && self.may_start(slot, 1)) {
+        if attribute == TaskAttribute::HeadOfQueue || (lane.dormant.is_empty() && self.may_start(lane, slot, 1)) {
             return true;
         }
         self.tasks[slot].state = State::Dormant;
-        self.dormant.push_back(slot);
+        self.lane_mut(id).dormant.push_back(slot);
         false
     }
 
     /// The next dormant task that may start now; it is not dormant any more.
     pub fn next_startable(&mut self) -> Option<usize> {
-        let &slot = self.dormant.front()?;
-        if !self.may_start(slot, self.dormant.len()) {
-            return None;
-        }
-        self.dormant.pop_front();
+        let startable = |lane: &Lane| {
+            let &slot = lane.dormant.front()?;
+            (lane.faulted.is_none() && self.may_start(lane, slot, lane.dormant.len())).then_some(slot)
+        };
+        let slot = startable(&self.shared).or_else(|| self.own.values().find_map(startable))?;
+        let lane = self.tasks[slot].lane;
+        self.lane_mut(lane).dormant.pop_front();
         self.tasks[slot].state = State::Running;
         Some(slot)
     }
 
-    /// May the oldest of `behind` tasks that did not start (itself one of them) start?
-    fn may_start(&self, slot: usize, behind: usize) -> bool {
+    /// May the oldest of `behind` tasks of the lane that did not start (itself one of them) start?
+    fn may_start(&self, lane: &Lane, slot: usize, behind: usize) -> bool {
         let task = &self.tasks[slot];
-        if self.head_of_queue > 0 {
+        if lane.head_of_queue > 0 {
             return false;
         }
         match task.attribute {
-            TaskAttribute::Ordered => self.tasks.len() == behind,
-            _ => self.ordered.front().is_none_or(|&oldest| oldest > task.sequence),
+            TaskAttribute::Ordered => lane.members == behind,
+            _ => lane.ordered.front().is_none_or(|&oldest| oldest > task.sequence),
         }
     }
 
@@ -263,6 +354,34 @@ mod tests {
         assert_eq!(started(&mut set), [ordered]);
         set.remove(ordered);
         assert_eq!(started(&mut set), [simple]);
+    }
+
+    #[test]
+    fn lanes_know_nothing_of_each_other() {
+        let mut set = TaskSet::default();
+        let add_to = |set: &mut TaskSet, nexus: u64, attribute| {
+            let (slot, _) = add(set, TaskAttribute::Simple);
+            let mut task = set.remove(slot);
+            (task.lane, task.attribute) = (Some(NexusId(nexus)), attribute);
+            let slot = set.insert(task);
+            (slot, set.admit(slot))
+        };
+        let (first, _) = add_to(&mut set, 1, TaskAttribute::Simple);
+        let (ordered, starts) = add_to(&mut set, 1, TaskAttribute::Ordered);
+        assert!(!starts);
+        assert!(add_to(&mut set, 2, TaskAttribute::Simple).1);
+        assert!(add(&mut set, TaskAttribute::Ordered).1, "the shared lane is another one");
+        set.fault(Some(NexusId(1)), NexusId(1));
+        set.remove(first);
+        assert_eq!(started(&mut set), vec![], "nothing starts in a faulted lane");
+        assert_eq!((set.faulted(Some(NexusId(1))), set.faulted(Some(NexusId(2))), set.faulted(None)), (Some(NexusId(1)), None, None));
+        assert_eq!(set.clear_faults(Some(NexusId(2))), vec![]);
+        assert_eq!(set.clear_faults(Some(NexusId(1))), [Some(NexusId(1))]);
+        assert_eq!(started(&mut set), [ordered]);
+        set.remove(ordered);
+        assert_eq!(set.own.len(), 1, "what is empty is not kept");
+        set.fault(Some(NexusId(5)), NexusId(5));
+        assert_eq!((set.clear_faults(None).len(), set.own.len(), set.faults), (1, 1, 0));
     }
 
     #[test]

@@ -7,13 +7,14 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
-use device::{Device, PortIdentity, Step, StoreOp, StoreResult};
+use device::{Device, Interlock, PortIdentity, Step, StoreOp, StoreResult};
 use fault::{Action, RuleId, Rules, Stage, Subject, Verdict};
 use scsi::command::Operation;
 use scsi::planted::{Bug, is_planted};
 use scsi::{Asc, CommandRow, Outcome, Sense, Status, TaskAttribute};
 
 use crate::attention::{self, Attentions};
+use crate::contingent::{Admission, QueueError};
 use crate::counters::{Counters, Ended};
 use crate::effect::{Abort, Command, Effect, Function, FunctionResponse, NexusId, NexusIdentity, TaskRef};
 use crate::flight::{Ending, FlightRecord, FlightRecorder};
@@ -22,9 +23,6 @@ use crate::nexus::{Entry, Nexus, Nexuses};
 use crate::reservation::Reservations;
 use crate::task::{Point, State, Task, span};
 use crate::task_set::{TASK_LIMIT, TaskSet};
-
-/// INVALID MESSAGE ERROR: the ACA attribute without an auto contingent allegiance.
-const INVALID_MESSAGE: Asc = Asc(0x4900);
 
 /// PERSISTENT RESERVATION INFORMATION LOST.
 const RESERVATION_LOST: Asc = Asc(0x4401);
@@ -43,6 +41,10 @@ pub struct Unit {
     pub(crate) pending: Vec<Pending>,
     /// PREEMPT AND ABORT commands whose wait ended within this input: slot, generation, too late.
     pub(crate) preemptions: Vec<(usize, u32, bool)>,
+    /// What QERR has to end within this input.
+    pub(crate) queue_errors: Vec<QueueError>,
+    /// Tasks that an auto contingent allegiance blocks, by slot and generation, in the order of their steps.
+    pub(crate) blocked: Vec<(usize, u32)>,
     pub(crate) effects: VecDeque<Effect>,
     counters: Counters,
     flight: FlightRecorder,
@@ -66,6 +68,8 @@ impl Unit {
             ports: Vec::new(),
             pending: Vec::new(),
             preemptions: Vec::new(),
+            queue_errors: Vec::new(),
+            blocked: Vec::new(),
             effects: VecDeque::new(),
             counters: Counters::default(),
             flight: FlightRecorder::new(),
@@ -99,6 +103,7 @@ impl Unit {
         for slot in self.slots(|task| task.nexus == nexus) {
             self.abort(slot, Abort::NexusLost);
         }
+        self.tasks.clear_faults(Some(nexus));
         self.reservations.release(nexus);
         self.device.nexus_lost(nexus.0);
         self.counters.detach(nexus);
@@ -130,14 +135,16 @@ impl Unit {
         }
         self.counters.submitted(command.nexus, command.data_in, command.data_out);
         let full = self.tasks.len() >= TASK_LIMIT;
-        let slot = self.insert(&command, &entry, full);
-        if full {
-            let status = if entry.busy { Status::TASK_SET_FULL } else { Status::BUSY };
-            self.respond(slot, Outcome::status(status));
-        } else if command.attribute == TaskAttribute::Aca {
-            self.respond(slot, Outcome::check(Sense::illegal(INVALID_MESSAGE)));
-        } else if self.tasks.admit(slot) {
-            self.start(slot);
+        let admission = match full {
+            true => Admission::Answer(Outcome::status(if entry.busy { Status::TASK_SET_FULL } else { Status::BUSY })),
+            false => self.admission(&command),
+        };
+        let slot = self.insert(&command, &entry, matches!(admission, Admission::Answer(_)));
+        match admission {
+            Admission::Answer(outcome) => self.respond(slot, outcome),
+            Admission::AtOnce => self.start(slot),
+            Admission::InOrder if self.tasks.admit(slot) => self.start(slot),
+            Admission::InOrder => {}
         }
         self.settle();
     }
@@ -149,20 +156,26 @@ impl Unit {
         let State::Fetching { inline, len } = self.tasks.get(slot).state else { return };
         self.tasks.set_state(slot, State::Running);
         self.tasks.get_mut(slot).fetched = len;
-        if let Err(outcome) = self.look_again(slot) {
+        let data = if inline { data } else { &[] };
+        if self.is_held_back(slot) {
+            self.block(slot, Point::Fetched(Vec::from(data)));
+        } else if let Err(outcome) = self.look_again(slot) {
             self.conclude(slot, outcome);
         } else {
-            let data = if inline { data } else { &[] };
-            let step = match self.tasks.get_mut(slot).progress.as_mut() {
-                Some(progress) => Some(self.device.fetched(progress, data)),
-                None => self.persistent_reserve_out(slot, data),
-            };
-            self.publish_notices();
-            if let Some(step) = step {
-                self.advance(slot, step);
-            }
+            self.go_on_fetched(slot, data);
         }
         self.settle();
+    }
+
+    fn go_on_fetched(&mut self, slot: usize, data: &[u8]) {
+        let step = match self.tasks.get_mut(slot).progress.as_mut() {
+            Some(progress) => Some(self.device.fetched(progress, data)),
+            None => self.persistent_reserve_out(slot, data),
+        };
+        self.publish_notices();
+        if let Some(step) = step {
+            self.advance(slot, step);
+        }
     }
 
     /// A store operation ended. A late answer is ignored.
@@ -208,8 +221,12 @@ impl Unit {
         });
         for slot in due {
             if let State::Delayed { rest, .. } = self.tasks.set_state(slot, State::Running) {
-                let (verdict, then) = *rest;
-                self.act(slot, &verdict, then);
+                if self.is_held_back(slot) {
+                    self.block(slot, Point::Verdict(rest));
+                } else {
+                    let (verdict, then) = *rest;
+                    self.act(slot, &verdict, then);
+                }
             }
         }
         self.give_up(now);
@@ -270,7 +287,7 @@ impl Unit {
         let hung = |task: &Task| matches!(&task.state, State::Hung { rule: by, .. } if rule.is_none_or(|rule| rule == *by));
         for slot in self.slots(hung) {
             if let State::Hung { then, .. } = self.tasks.set_state(slot, State::Running) {
-                self.resume(slot, *then);
+                if self.is_held_back(slot) { self.block(slot, *then) } else { self.resume(slot, *then) }
             }
         }
         self.settle();
@@ -340,9 +357,10 @@ impl Unit {
     fn insert(&mut self, command: &Command<'_>, entry: &Entry, transient: bool) -> usize {
         let row = self.device.lookup(command.cdb).ok();
         let mut task = Task::new(command, row, entry, self.clock);
-        if transient || command.attribute == TaskAttribute::Aca {
+        if transient {
             task.attribute = TaskAttribute::Simple;
         }
+        task.lane = self.lane_of(command.nexus);
         if row.is_some_and(|row| row.operation == Operation::ReportLuns) {
             task.luns = command.luns.to_vec();
         }
@@ -352,9 +370,12 @@ impl Unit {
     /// Starts what may start by now. Called at the end of every input.
     pub(crate) fn settle(&mut self) {
         loop {
-            if let Some(slot) = self.tasks.next_claimed() {
+            if let Some(error) = self.queue_errors.pop() {
+                self.carry_out_queue_error(error);
+            } else if let Some(slot) = self.tasks.next_claimed() {
                 if let State::Waiting { op } = self.tasks.set_state(slot, State::Running) {
                     match self.check_medium(slot) {
+                        _ if self.is_held_back(slot) => self.block(slot, Point::Step(Step::Store(op))),
                         Ok(()) => self.submit(slot, op),
                         Err(outcome) => self.conclude(slot, outcome),
                     }
@@ -365,6 +386,8 @@ impl Unit {
                     let step = self.preemption_ended(slot, late);
                     self.advance(slot, step);
                 }
+            } else if let Some((slot, then)) = self.next_unblocked() {
+                self.resume(slot, then);
             } else if let Some(slot) = self.tasks.next_startable() {
                 self.start(slot);
             } else {
@@ -393,7 +416,7 @@ impl Unit {
         };
         if let Some(nexus) = self.nexuses.of_mut(task)
             && !nexus.attentions.is_empty()
-            && let Some(asc) = report_attention(&mut nexus.attentions, row)
+            && let Some(asc) = report_attention(&mut nexus.attentions, row, self.device.attention_interlock())
         {
             return Err(Outcome::check(attention::sense(asc)));
         }
@@ -453,6 +476,9 @@ impl Unit {
                 Stage::Reply
             }
         };
+        if self.is_held_back(slot) {
+            return self.block(slot, Point::Reached(step));
+        }
         match self.decide(slot, stage) {
             Some(verdict) => self.strike(slot, verdict, Point::Step(step)),
             None => self.take(slot, step),
@@ -533,17 +559,26 @@ impl Unit {
         }
     }
 
-    /// Goes on where a hang had stopped the task.
+    /// Goes on where a hang or an auto contingent allegiance had stopped the task.
     fn resume(&mut self, slot: usize, then: Point) {
-        if let Point::Step(Step::Finish(outcome)) = then {
-            return self.respond(slot, outcome);
-        }
+        let then = match then {
+            Point::Step(Step::Finish(outcome)) => return self.respond(slot, outcome),
+            Point::Reached(step @ Step::Finish(_)) => return self.advance(slot, step),
+            Point::Verdict(rest) => {
+                let (verdict, then) = *rest;
+                return self.act(slot, &verdict, then);
+            }
+            then => then,
+        };
         if let Err(outcome) = self.look_again(slot).and_then(|()| self.check_medium(slot)) {
             return self.conclude(slot, outcome);
         }
         match then {
             Point::Execute => self.execute(slot),
             Point::Step(step) => self.take(slot, step),
+            Point::Reached(step) => self.advance(slot, step),
+            Point::Fetched(data) => self.go_on_fetched(slot, &data),
+            Point::Verdict(_) => {}
         }
     }
 
@@ -576,8 +611,12 @@ impl Unit {
         self.device.ended(&ended);
         let sense = outcome.sense.map(|sense| (sense.key, sense.asc));
         self.record(&task, Ending::Status(outcome.status), sense);
+        let status = outcome.status;
         self.effects.push_back(Effect::Respond { task: task.reference(slot), outcome });
         self.task_ended(slot, task.generation);
+        if status != Status::GOOD {
+            self.after_status(&task, status);
+        }
     }
 
     /// Ends a task without outcome, at once or when its store operation ends.
@@ -654,10 +693,11 @@ impl Unit {
     }
 }
 
-/// The unit attention that stops this command, taken out; `None` when it may pass.
-fn report_attention(attentions: &mut Attentions, row: &CommandRow) -> Option<Asc> {
+/// The unit attention that stops this command, taken out unless it is interlocked; `None` when it may pass.
+fn report_attention(attentions: &mut Attentions, row: &CommandRow, interlock: Interlock) -> Option<Asc> {
     match row.unit_attention {
-        scsi::command::UnitAttentionClass::Report => attentions.take(),
+        scsi::command::UnitAttentionClass::Report if interlock == Interlock::Clear => attentions.take(),
+        scsi::command::UnitAttentionClass::Report => attentions.first(),
         _ => None,
     }
 }

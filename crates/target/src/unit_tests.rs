@@ -56,12 +56,12 @@ fn data_travel_between_initiator_and_medium() {
 #[test]
 fn refusals_of_unknown_commands() {
     let mut bench = Bench::new(1);
-    assert_eq!(bench.sense(1, &[0xff; 16]), (5, 0x2000));
+    assert_eq!(bench.sense(1, &[0xff, 0xff, 0xff, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]), (5, 0x2000));
     assert_eq!(bench.sense(1, &[0x5e, 0x1f, 0, 0, 0, 0, 0, 0, 8, 0]), (5, 0x2400));
     assert_eq!(bench.sense(1, &[0x28, 0, 0, 0, 0, 0]), (5, 0x2400));
     assert_eq!(bench.sense(1, &read(63, 2)), (5, 0x2100));
     bench.send(1, 5, TaskAttribute::Aca, &TEST_UNIT_READY, &[]);
-    assert_eq!(bench.events, [Event::Done(1, 5, Outcome::check(Sense::illegal(INVALID_MESSAGE)))]);
+    assert_eq!(bench.events, [Event::Done(1, 5, Outcome::check(Sense::illegal(Asc(0x4900))))]);
 }
 
 #[test]

@@ -61,8 +61,8 @@ pub fn absent(cdb: &[u8]) -> Outcome {
 fn standard(device: &Device) -> Vec<u8> {
     let mut data = Vec::with_capacity(usize::from(STANDARD_LEN));
     let removable = if device.settings.removable { 0x80 } else { 0x00 };
-    // Version SPC-4; HISUP and response format 2; CMDQUE.
-    data.extend([device.device_type().0, removable, 0x06, 0x12, STANDARD_LEN - 5, 0x00, 0x00, 0x02]);
+    // Version SPC-4; NORMACA, HISUP and response format 2; CMDQUE.
+    data.extend([device.device_type().0, removable, 0x06, 0x32, STANDARD_LEN - 5, 0x00, 0x00, 0x02]);
     padded(&mut data, &device.settings.vendor, 8);
     padded(&mut data, &device.settings.product, 16);
     padded(&mut data, &device.settings.revision, 4);
@@ -98,7 +98,7 @@ mod tests {
     fn standard_data_of_a_disk() {
         let data = Bench::disk(8).good(&[0x12, 0, 0, 0, 0xff, 0]);
         assert_eq!(data.len(), 96);
-        assert_eq!(data[..8], [0x00, 0x00, 0x06, 0x12, 91, 0x00, 0x00, 0x02]);
+        assert_eq!(data[..8], [0x00, 0x00, 0x06, 0x32, 91, 0x00, 0x00, 0x02]);
         assert_eq!(&data[8..36], b"IET     VIRTUAL-DISK    0001");
         assert_eq!(data[36..58], [0; 22]);
         assert_eq!(data[58..66], [0x00, 0xa0, 0x09, 0x60, 0x04, 0x60, 0x04, 0xc0]);
@@ -117,7 +117,7 @@ mod tests {
     #[test]
     fn a_short_allocation_cuts_and_keeps_the_length() {
         let mut bench = Bench::removable(8);
-        assert_eq!(bench.good(&[0x12, 0, 0, 0, 5, 0]), [0x00, 0x80, 0x06, 0x12, 91]);
+        assert_eq!(bench.good(&[0x12, 0, 0, 0, 5, 0]), [0x00, 0x80, 0x06, 0x32, 91]);
         assert_eq!(bench.good(&[0x12, 0, 0, 0, 0, 0]), []);
         assert_eq!(bench.good(&[0x12, 0, 0, 1, 0, 0]).len(), 96, "the allocation length has 16 bits");
     }

@@ -1,6 +1,7 @@
 //! What every device type answers (SPC): identity, mode parameters, supported commands, readiness.
 
 pub(crate) mod buffers;
+pub(crate) mod control;
 pub(crate) mod diagnostics;
 pub(crate) mod exceptions;
 pub(crate) mod identity;

@@ -7,7 +7,7 @@ use scsi::{Asc, Outcome, Sense};
 
 use super::mode_pages::{ModePage, ModePages};
 use super::mode_sense::block_descriptor;
-use super::{exceptions, is_six};
+use super::{control, exceptions, is_six};
 use crate::cdb::{bad_field, be16, be32, be64, bit, byte, fail};
 use crate::device::{Device, MODE_PARAMETERS_CHANGED};
 use crate::disk::fault::flush_fault;
@@ -196,9 +196,13 @@ fn change(page: &mut ModePage, values: &[u8], start: usize) -> Result<(), Sense>
             return Err(bad_parameter(start + place, leftmost));
         }
     }
-    let refused = if (page.page, page.subpage) == (exceptions::PAGE, 0) { exceptions::acceptable(values).err() } else { None };
-    if let Some(place) = refused {
-        return Err(bad_parameter(start + place, Some(7)));
+    let refused = match (page.page, page.subpage) {
+        (exceptions::PAGE, 0) => exceptions::acceptable(values).err().map(|place| (place, 7)),
+        (control::PAGE, 0) => control::acceptable(values).err(),
+        _ => None,
+    };
+    if let Some((place, bit)) = refused {
+        return Err(bad_parameter(start + place, Some(bit)));
     }
     page.current = Vec::from(values);
     Ok(())

@@ -119,7 +119,7 @@ mod tests {
     fn changeable_bits() {
         let mut bench = Bench::disk(8);
         assert_eq!(page(&mut bench, 1, 0x08, 0)[..4], [0x08, 0x12, 0x04, 0]);
-        assert_eq!(page(&mut bench, 1, 0x0a, 0), [0x0a, 0x0a, 0x04, 0, 0x08, 0x40, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(page(&mut bench, 1, 0x0a, 0), [0x0a, 0x0a, 0x24, 0x06, 0x38, 0x40, 0, 0, 0, 0, 0, 0]);
         assert_eq!(page(&mut bench, 1, 0x1c, 0)[2..], [0x9d, 0x0f, 255, 255, 255, 255, 255, 255, 255, 255]);
     }
 

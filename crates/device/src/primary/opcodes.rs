@@ -8,10 +8,13 @@ use scsi::command::{CommandRow, Operation, rows_for};
 use crate::cdb::{bad_field, be16, be32, bit, byte, reply};
 use crate::device::Device;
 
-/// ABORT TASK, ABORT TASK SET, CLEAR TASK SET, LOGICAL UNIT RESET, QUERY TASK.
-const FUNCTIONS: u8 = 0x80 | 0x40 | 0x10 | 0x08 | 0x04;
+/// ABORT TASK, ABORT TASK SET, CLEAR ACA, CLEAR TASK SET, LOGICAL UNIT RESET, QUERY TASK.
+const FUNCTIONS: u8 = 0x80 | 0x40 | 0x20 | 0x10 | 0x08 | 0x04;
 /// QUERY ASYNCHRONOUS EVENT, QUERY TASK SET, I_T NEXUS RESET.
 const MORE_FUNCTIONS: u8 = 0x04 | 0x02 | 0x01;
+
+/// Operation code of CDBs that tell their length.
+const VARIABLE_LENGTH: u8 = 0x7f;
 
 /// Answers REPORT SUPPORTED OPERATION CODES.
 pub(super) fn supported_operation_codes(device: &Device, cdb: &[u8]) -> Outcome {
@@ -78,6 +81,11 @@ fn usage(device: &Device, row: &CommandRow) -> Vec<u8> {
     let mut usage = Vec::from(row.usage);
     if let Some(byte) = usage.get_mut(at) {
         *byte &= !refused;
+    }
+    // NACA of the CONTROL byte, which is byte 1 of a variable length CDB and the last one of the others.
+    let control = if row.opcode == VARIABLE_LENGTH { 1 } else { usage.len().saturating_sub(1) };
+    if let Some(byte) = usage.get_mut(control) {
+        *byte |= 0x04;
     }
     usage
 }
@@ -153,8 +161,8 @@ mod tests {
     #[test]
     fn one_command() {
         let mut bench = Bench::thin(8);
-        assert_eq!(bench.good(&query(1, 0x28, 0)), [0, 3, 0, 10, 0x28, 0x18, 0xff, 0xff, 0xff, 0xff, 0x1f, 0xff, 0xff, 0]);
-        assert_eq!(bench.good(&query(2, 0xa3, 0x0d)), [0, 3, 0, 12, 0xa3, 0x0d, 0x80, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0]);
+        assert_eq!(bench.good(&query(1, 0x28, 0)), [0, 3, 0, 10, 0x28, 0x18, 0xff, 0xff, 0xff, 0xff, 0x1f, 0xff, 0xff, 4]);
+        assert_eq!(bench.good(&query(2, 0xa3, 0x0d)), [0, 3, 0, 12, 0xa3, 0x0d, 0x80, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 4]);
         assert_eq!(bench.good(&query(3, 0x28, 0))[1], 3);
         assert_eq!(bench.good(&query(3, 0x28, 1)), [0, 1, 0, 0]);
         assert_eq!(bench.good(&query(3, 0x9e, 0x12))[1], 3);
@@ -199,9 +207,9 @@ mod tests {
     #[test]
     fn task_management_functions() {
         let mut bench = Bench::disk(8);
-        assert_eq!(bench.good(&[0xa3, 0x0d, 0, 0, 0, 0, 0, 0, 0, 0xff, 0, 0]), [0xdc, 0x07, 0, 0]);
+        assert_eq!(bench.good(&[0xa3, 0x0d, 0, 0, 0, 0, 0, 0, 0, 0xff, 0, 0]), [0xfc, 0x07, 0, 0]);
         let mut extended = [0; 16];
-        (extended[0], extended[1], extended[3]) = (0xdc, 0x07, 0x0c);
+        (extended[0], extended[1], extended[3]) = (0xfc, 0x07, 0x0c);
         assert_eq!(bench.good(&[0xa3, 0x0d, 0x80, 0, 0, 0, 0, 0, 0, 0xff, 0, 0]), extended);
         assert_eq!(bench.refused(&[0xa3, 0x0d, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0], &[]), 0x0005_2400);
         assert_eq!(bench.refused(&[0xa3, 0x1f, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0], &[]), 0x0005_2400);

@@ -21,8 +21,12 @@ const LOGICAL_UNIT_RESET: u8 = 5;
 const TARGET_WARM_RESET: u8 = 6;
 const TARGET_COLD_RESET: u8 = 7;
 const TASK_REASSIGN: u8 = 8;
+const QUERY_TASK: u8 = 9;
 const NEXUS_RESET: u8 = 11;
 const QUERY_ASYNCHRONOUS_EVENT: u8 = 12;
+
+/// iSCSIProtocolLevel of RFC 7144.
+const RFC_7144: u32 = 2;
 
 impl FunctionCode {
     /// Function complete (RFC 7143 11.6.1).
@@ -54,6 +58,10 @@ impl Connection {
             return;
         }
         match request.function {
+            // The functions of RFC 7144 are there for whom negotiated them.
+            QUERY_TASK..=QUERY_ASYNCHRONOUS_EVENT if self.negotiated.protocol_level < RFC_7144 => {
+                self.push_function_response(request.tag, FunctionCode::NOT_SUPPORTED);
+            }
             TASK_REASSIGN => self.push_function_response(request.tag, FunctionCode::REASSIGNMENT_NOT_SUPPORTED),
             ABORT_TASK..=QUERY_ASYNCHRONOUS_EVENT => self.deliver_function(request),
             _ => self.push_function_response(request.tag, FunctionCode::NOT_SUPPORTED),
@@ -86,6 +94,11 @@ impl Connection {
                 self.drop_task(tag);
                 true
             }
+            // Answered, but the answer waits for data: nobody will miss it.
+            Some(task) if task.waits_to_answer() => {
+                self.drop_task(tag);
+                true
+            }
             Some(_) => false,
             None => {
                 let number = request.ref_cmd_sn;
@@ -98,12 +111,16 @@ impl Connection {
         }
     }
 
-    /// Functions on sets end the commands before them that wait for their turn.
+    /// Functions on sets end the commands before them that wait for their turn, and those whose answer waits for data: no answer may come after that of the
+    /// function (RFC 7143 4.2.2.3.3, response fence).
     fn lose_set(&mut self, request: &TaskManagementRequest) {
         let one_unit = matches!(request.function, ABORT_TASK_SET | CLEAR_TASK_SET | LOGICAL_UNIT_RESET);
         let all_units = matches!(request.function, TARGET_WARM_RESET | TARGET_COLD_RESET | NEXUS_RESET);
         if !one_unit && !all_units {
             return;
+        }
+        for tag in self.tasks.answers_that_wait((!all_units).then_some(request.lun)) {
+            self.drop_task(tag);
         }
         let tasks = &self.tasks;
         let chosen = |waiting: &Waiting| match waiting {

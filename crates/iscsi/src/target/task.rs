@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use scsi::Asc;
 
 use super::transfer::Transfer;
-use crate::interface::{CommandEvent, Reply};
+use crate::interface::{CommandEvent, Reply, ReplyData};
 
 /// A task from its SCSI Command to its last PDU.
 #[derive(Debug, Default)]
@@ -41,6 +41,12 @@ pub struct Task {
 }
 
 impl Task {
+    /// It ended, but its answer waits for data of the initiator, and holds no payload of the shell: it can go without a word.
+    pub fn waits_to_answer(&self) -> bool {
+        let holds_nothing = self.reply.as_ref().is_some_and(|reply| !matches!(reply.data_in, ReplyData::Task { .. }));
+        holds_nothing && !self.queued
+    }
+
     /// Ready for another command; memory is kept.
     fn reset(&mut self) {
         let transfer = core::mem::take(&mut self.transfer);
@@ -102,6 +108,12 @@ impl TaskTable {
         let result = last(task);
         task.reply = None;
         Some(result)
+    }
+
+    /// Tags of tasks whose answers wait for data, of one logical unit or of all.
+    pub fn answers_that_wait(&self, lun: Option<scsi::Lun>) -> Vec<u32> {
+        let waits = |task: &Task| task.waits_to_answer() && lun.is_none_or(|lun| task.lun == lun);
+        self.index.iter().filter(|(_, slot)| waits(&self.slots[slot_index(*slot)])).map(|(tag, _)| *tag).collect()
     }
 
     /// True when the initiator owes some task a sequence that lacks at least `least` bytes.

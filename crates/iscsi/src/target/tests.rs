@@ -1404,8 +1404,52 @@ mod management {
     }
 
     #[test]
+    fn functions_of_the_second_protocol_level_want_it_negotiated() {
+        let mut peer = Peer::logged_in(parameters(), &["TaskReporting=FastAbort,ResponseFence,RFC3720", "iSCSIProtocolLevel=1"]);
+        for function in 9..=12u8 {
+            let request = TaskManagementRequest { immediate: true, function, tag: 9, cmd_sn: 100, ..TaskManagementRequest::default() };
+            peer.send(&request.encode(), b"");
+            assert!(peer.events().is_empty());
+            assert_eq!(TaskManagementResponse::decode(&peer.one().header).response, 5);
+        }
+    }
+
+    /// A function's answer is the last word: the early end of a write that waits for its data goes unsaid.
+    #[test]
+    fn no_answer_comes_after_that_of_the_function() {
+        for (function, lun, goes) in [(1, 0, true), (2, 0, true), (4, 0, true), (5, 0, true), (6, 0, true), (5, 1, false)] {
+            let mut peer = Peer::logged_in(parameters(), &["InitialR2T=No"]);
+            let write = peer.write(1, 1024, false);
+            peer.send(&write.encode(), &[1; 512]);
+            peer.events();
+            peer.connection.respond(1, good(ReplyData::None, 0));
+            assert!(peer.sent().is_empty(), "it waits for the data");
+            let request = TaskManagementRequest {
+                immediate: true,
+                function,
+                lun: scsi::Lun([0, lun, 0, 0, 0, 0, 0, 0]),
+                tag: 9,
+                referenced_tag: 1,
+                cmd_sn: peer.cmd_sn,
+                ref_cmd_sn: write.cmd_sn,
+                ..TaskManagementRequest::default()
+            };
+            peer.send(&request.encode(), b"");
+            let events = peer.events();
+            assert!(matches!(events[..], [Event::Function(FunctionEvent { referenced_lost, .. })] if referenced_lost == (function == 1)));
+            peer.connection.function_response(9, FunctionCode::COMPLETE);
+            assert_eq!(peer.one().opcode(), Opcode::TASK_MANAGEMENT_RESPONSE);
+            let data = DataOut { is_final: true, tag: 1, transfer_tag: NO_TAG, buffer_offset: 512, ..DataOut::default() };
+            peer.send(&data.encode(), &[0; 512]);
+            let sent = peer.sent();
+            assert_eq!(sent.is_empty(), goes, "{function}: {sent:?}");
+            assert_eq!(peer.connection.task_count(), 0);
+        }
+    }
+
+    #[test]
     fn every_function_code_is_answered_or_delivered() {
-        let mut peer = Peer::logged_in(parameters(), &[]);
+        let mut peer = Peer::logged_in(parameters(), &["iSCSIProtocolLevel=2"]);
         for function in 0..128u8 {
             let request = TaskManagementRequest { immediate: true, function, tag: 9, cmd_sn: 100, ..TaskManagementRequest::default() };
             peer.send(&request.encode(), b"");
