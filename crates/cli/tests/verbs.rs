@@ -483,6 +483,63 @@ fn watching_prints_a_line_for_each_change() {
     wait_for("the end of watching", || child.try_wait().expect("asks").is_some_and(|status| status.success()));
 }
 
+/// A command on a terminal: `script` makes one and copies what the command prints there.
+fn on_a_terminal(daemon: &Daemon, line: &str) -> Child {
+    let line = format!("{SCUZZY} {line}");
+    let mut command = Command::new("script");
+    command.args(["--quiet", "--flush", "--return", "--command", &line, "/dev/null"]).env("TGT_IPC_SOCKET", daemon.folder.join("ipc"));
+    command.env("XDG_RUNTIME_DIR", &daemon.folder).env_remove("SCUZZY_CHAP_SECRET").stdin(Stdio::piped()).stdout(Stdio::piped());
+    command.spawn().expect("script of util-linux is needed")
+}
+
+#[test]
+fn a_terminal_is_drawn_again() {
+    let daemon = Daemon::start("terminal");
+    let mut child = on_a_terminal(&daemon, "portal list --watch=0.1");
+    let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines().map(|line| line.expect("reads"));
+    let heading = |line: Option<String>| line.expect("a line").trim_end().ends_with("\u{1b}[H\u{1b}[2J\u{1b}[3JADDRESS          GROUP");
+    assert!(heading(lines.next()));
+    let first = lines.next().expect("a line");
+    assert!(first.starts_with(&daemon.portal()), "{first}");
+    daemon.done("portal add 127.0.0.1:0");
+    assert!(heading(lines.next()), "drawn from the top");
+    child.kill().and_then(|()| child.wait()).expect("ends");
+}
+
+#[test]
+fn a_secret_is_asked_for_twice_on_a_terminal() {
+    let daemon = Daemon::start("prompt");
+    let typed = |line: &str, answers: &str| {
+        let mut child = on_a_terminal(&daemon, line);
+        child.stdin.take().expect("piped").write_all(answers.as_bytes()).expect("types");
+        let output = child.wait_with_output().expect("ends");
+        (text(&output.stdout), output.status.code())
+    };
+    let (shown, status) = typed("account add alice", "typed-long-secret\ntyped-long-secret\n");
+    assert!(shown.contains("Secret of alice: ") && shown.contains("account alice is made"), "{shown}");
+    assert_eq!(status, Some(0));
+    let (shown, status) = typed("account add bob", "typed-long-secret\nanother-long-one\n");
+    assert!(shown.contains("the two are not the same: nothing is changed"), "{shown}");
+    assert_eq!(status, Some(1));
+    assert_eq!(daemon.json("account list").as_array().map(Vec::len), Some(1));
+}
+
+#[test]
+fn a_served_disk_is_managed_as_well_and_comes_first() {
+    let daemon = Daemon::start("served");
+    let inner = format!("{SCUZZY} target list && {SCUZZY} unit add 1 --memory 1M && {SCUZZY} unit rm 1/2 && {SCUZZY} portal add 127.0.0.1:0");
+    let mut command = daemon.command("serve --memory 16M --portal 127.0.0.1:0 --run");
+    let output = command.arg(&inner).output().expect("runs");
+    let printed = text(&output.stdout);
+    assert!(output.status.success(), "{printed}{}", text(&output.stderr));
+    for part in
+        ["  1  iqn.2026-11.io.scuzzy:disk  ready      1  16 MiB         0  ALL\n", "unit 1/2: disk, 1 MiB, memory\n", "listening on 127.0.0.1:"]
+    {
+        assert!(printed.contains(part), "{part} is missing in {printed}");
+    }
+    assert_eq!(daemon.done("target list --json"), "[]\n");
+}
+
 /// The verb that makes a request, or why there is none. A new request does not compile until it is said.
 fn verb(request: &Request) -> Result<&'static str, &'static str> {
     use Request as R;

@@ -1,6 +1,6 @@
 //! `scuzzy target`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
 
 use admin::code::Code;
@@ -158,7 +158,8 @@ fn add(connect: &Connect, name: &str, tid: Option<i32>, rules: &[Binding], setti
 fn create(daemon: &Daemon, name: &str, tid: Option<i32>) -> Result<i32> {
     for _ in 0..ATTEMPTS {
         let targets = daemon.targets()?;
-        let free = tid.unwrap_or_else(|| (1..i32::MAX).find(|tid| targets.iter().all(|target| target.tid != *tid)).unwrap_or(i32::MAX));
+        let taken: BTreeSet<i32> = targets.iter().map(|target| target.tid).collect();
+        let free = tid.unwrap_or_else(|| (1..i32::MAX).find(|tid| !taken.contains(tid)).unwrap_or(i32::MAX));
         match daemon.ask(Request::TargetNew { tid: free, name: name.into() }) {
             Ok(_) => return Ok(free),
             Err(error) if tid.is_none() && client::is_refused(&error, Code::TargetExists) && targets.iter().all(|target| target.name != name) => {}

@@ -1,5 +1,6 @@
 //! `scuzzy unit`.
 
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 
 use admin::code::Code;
@@ -208,7 +209,8 @@ fn create(daemon: &Daemon, options: &UnitAdd, new: UnitNew) -> Result<(i32, u64)
     for _ in 0..ATTEMPTS {
         let targets = daemon.targets()?;
         let target = naming::target(&targets, &options.target)?;
-        let lun = options.lun.unwrap_or_else(|| (1..u64::MAX).find(|lun| target.units.iter().all(|unit| unit.lun != *lun)).unwrap_or(u64::MAX));
+        let taken: BTreeSet<u64> = target.units.iter().map(|unit| unit.lun).collect();
+        let lun = options.lun.unwrap_or_else(|| (1..u64::MAX).find(|lun| !taken.contains(lun)).unwrap_or(u64::MAX));
         match daemon.ask(Request::UnitNew(UnitNew { tid: target.tid, lun, ..new.clone() })) {
             Ok(_) => return Ok((target.tid, lun)),
             Err(error) if options.lun.is_none() && client::is_refused(&error, Code::UnitExists) => {}
