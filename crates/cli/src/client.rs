@@ -135,6 +135,16 @@ impl Daemon {
         ask(&self.path, request)?.map_err(|failure| Refusal::from(failure).into())
     }
 
+    /// A connection on which a line comes whenever something has changed.
+    ///
+    /// # Errors
+    /// There is no daemon.
+    pub fn subscribe(&self) -> std::io::Result<UnixStream> {
+        let mut stream = UnixStream::connect(&self.path)?;
+        stream.write_all(&json::write_request(&Envelope { driver: None, request: Request::Watch }))?;
+        Ok(stream)
+    }
+
     /// All targets with units and sessions, ascending by number.
     pub fn targets(&self) -> Result<Vec<TargetView>> {
         match self.ask(Request::TargetShow { tid: None })? {

@@ -1,6 +1,7 @@
 //! Showing something once, or again whenever it changes.
 
-use std::io::{IsTerminal, Write};
+use std::io::{IsTerminal, Read, Write};
+use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -38,6 +39,7 @@ pub fn print(connect: &Connect, shown: &Shown) -> Result<ExitCode> {
 pub fn run(connect: &Connect, watch: Watch, mut look: impl FnMut(&Daemon) -> Result<Shown>) -> Result<ExitCode> {
     let daemon = Daemon::find(connect)?;
     let Some(interval) = watch.watch else { return print(connect, &look(&daemon)?) };
+    let mut news = News::subscribe(&daemon);
     let redraw = !connect.json && std::io::stdout().is_terminal();
     let mut last = String::new();
     loop {
@@ -55,18 +57,42 @@ pub fn run(connect: &Connect, watch: Watch, mut look: impl FnMut(&Daemon) -> Res
             }
             last = now;
         }
-        if reader_left(interval) {
+        if news.wait(interval) {
             return Ok(ExitCode::SUCCESS);
         }
     }
 }
 
-/// Waits, or until whoever read our output is gone: without a change we would never write, and never find out.
-fn reader_left(interval: Duration) -> bool {
-    let out = std::io::stdout();
-    let timeout = Timespec { tv_sec: i64::try_from(interval.as_secs()).unwrap_or(i64::MAX), tv_nsec: i64::from(interval.subsec_nanos()) };
-    let mut watched = [PollFd::new(&out, PollFlags::empty())];
-    // Interrupted by a signal: one look too early.
-    let woken = poll(&mut watched, Some(&timeout)).unwrap_or(0);
-    woken > 0 && watched[0].revents().intersects(PollFlags::ERR | PollFlags::HUP | PollFlags::NVAL)
+/// The daemon's word that something has changed. Counters change without one: they are looked at in intervals.
+struct News {
+    subscription: Option<UnixStream>,
+}
+
+impl News {
+    fn subscribe(daemon: &Daemon) -> News {
+        // A daemon that has no such word, or no place left, is asked in intervals only.
+        News { subscription: daemon.subscribe().ok() }
+    }
+
+    /// Waits for a change, or so long. True when whoever read our output is gone: without a change we would never write, and never find out.
+    fn wait(&mut self, interval: Duration) -> bool {
+        let out = std::io::stdout();
+        let mut watched = vec![PollFd::new(&out, PollFlags::empty())];
+        watched.extend(self.subscription.as_ref().map(|stream| PollFd::new(stream, PollFlags::IN)));
+        let timeout = Timespec { tv_sec: i64::try_from(interval.as_secs()).unwrap_or(i64::MAX), tv_nsec: i64::from(interval.subsec_nanos()) };
+        // Interrupted by a signal: one look too early.
+        let woken = poll(&mut watched, Some(&timeout)).unwrap_or(0);
+        let gone = woken > 0 && watched[0].revents().intersects(PollFlags::ERR | PollFlags::HUP | PollFlags::NVAL);
+        let told = watched.get(1).is_some_and(|stream| !stream.revents().is_empty());
+        if told && !self.take() {
+            self.subscription = None;
+        }
+        gone
+    }
+
+    /// Takes what was said: that there is something is all that counts. False at its end.
+    fn take(&mut self) -> bool {
+        let mut bytes = [0; 4096];
+        self.subscription.as_mut().is_some_and(|stream| stream.read(&mut bytes).is_ok_and(|count| count > 0))
+    }
 }

@@ -4,9 +4,10 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-use admin::request::{FaultSelection, PortalRequest, Request, UnitNew};
+use admin::request::{FaultSelection, PortalRequest, Request, UnitNew, UnitSwap};
 use serde_json::Value;
 
 // The initiator of the demonstration: a session that lasts.
@@ -130,6 +131,23 @@ fn wait_for(what: &str, mut ready: impl FnMut() -> bool) {
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// What a program that goes on prints, line by line.
+struct Lines(Receiver<String>);
+
+impl Lines {
+    fn of(child: &mut Child) -> Lines {
+        let (sender, receiver) = channel();
+        let out = BufReader::new(child.stdout.take().expect("piped"));
+        // Ends with the program, or when nobody listens: then the program's next line finds no reader.
+        std::thread::spawn(move || out.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+        Lines(receiver)
+    }
+
+    fn next(&self) -> String {
+        self.0.recv_timeout(PATIENCE).expect("a line")
+    }
 }
 
 /// Names of the members of an object, in order.
@@ -468,18 +486,60 @@ fn refusals_name_the_field_and_what_is_allowed() {
 }
 
 #[test]
+fn units_get_other_sizes_and_media_under_a_session() {
+    let daemon = Daemon::start("live");
+    daemon.one();
+    let mut session = daemon.log_in();
+    // The last block can be read, the one behind it cannot; the first commands after a change hear of it instead.
+    let ends_at = |session: &mut initiator::Session, blocks: u32| {
+        let mut read = |lba: u32| loop {
+            let ended = session.read(lba, 512, 512).expect("answers");
+            match ended.sense {
+                Some(sense) if sense.key.0 == 6 => {}
+                sense => return sense.map(|sense| sense.asc.0),
+            }
+        };
+        (read(blocks - 1), read(blocks)) == (None, Some(0x2100))
+    };
+    assert!(ends_at(&mut session, 16 << 11));
+    assert_eq!(daemon.done("unit resize :one/1 32M"), "unit 1/1 has 32 MiB (33554432 bytes)\n");
+    assert!(ends_at(&mut session, 32 << 11));
+    assert!(daemon.refused("unit resize 1/1 1M").contains("force"));
+    assert_eq!(daemon.done("unit resize 1/1 1M --force"), "unit 1/1 has 1 MiB (1048576 bytes)\n");
+
+    let image = daemon.image("a.img");
+    std::fs::write(&image, vec![0x5a; 8 << 20]).expect("image");
+    assert_eq!(daemon.done("unit swap 1/1 a.img --store rdwr --sync"), format!("unit 1/1 is on rdwr {}, 8 MiB\n", image.display()));
+    assert!(daemon.shown().contains("Backing store flags: sync"));
+    assert!(ends_at(&mut session, 8 << 11));
+    assert_eq!(session.read(0, 512, 512).expect("reads").data, [0x5a; 512]);
+    // Changed from outside, looked at again.
+    std::fs::File::options().write(true).open(&image).and_then(|file| file.set_len(9 << 20)).expect("grows");
+    assert_eq!(daemon.json("unit resize 1/1")["bytes"], 9 << 20);
+    assert!(daemon.refused("unit swap 1/1 --memory 1M").contains("force"));
+    let value = daemon.json("unit swap 1/1 --memory 1M --force --no-flags");
+    assert_eq!((&value["store"], &value["sync"]), (&"memory".into(), &false.into()));
+    assert!(daemon.refused("unit swap 1/1 missing.img --store rdwr").contains("missing.img: no such file"));
+    daemon.done("unit rm 1/1 --force");
+    assert_eq!(daemon.done("unit list"), "no units: add one with `scuzzy unit add TARGET PATH`\n");
+}
+
+#[test]
 fn watching_prints_a_line_for_each_change() {
     let daemon = Daemon::start("watch");
     let mut child = daemon.command("target list --json --watch=0.1").stdout(Stdio::piped()).spawn().expect("starts");
-    let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines().map(|line| line.expect("reads"));
-    assert_eq!(lines.next().as_deref(), Some("[]"));
+    let lines = Lines::of(&mut child);
+    assert_eq!(lines.next(), "[]");
     daemon.done(&format!("target add {ONE}"));
-    let line: Value = serde_json::from_str(&lines.next().expect("a line")).expect("JSON");
+    let line: Value = serde_json::from_str(&lines.next()).expect("JSON");
     assert_eq!(line[0]["name"], ONE);
     daemon.done("target rm 1");
-    assert_eq!(lines.next().as_deref(), Some("[]"));
+    assert_eq!(lines.next(), "[]");
+    child.kill().and_then(|()| child.wait()).expect("ends");
+
     // It ends by itself when nobody reads any more, though nothing changes.
-    drop(lines);
+    let mut child = daemon.command("target list --json --watch=0.1").stdout(Stdio::piped()).spawn().expect("starts");
+    drop(child.stdout.take());
     wait_for("the end of watching", || child.try_wait().expect("asks").is_some_and(|status| status.success()));
 }
 
@@ -496,10 +556,10 @@ fn on_a_terminal(daemon: &Daemon, line: &str) -> Child {
 fn a_terminal_is_drawn_again() {
     let daemon = Daemon::start("terminal");
     let mut child = on_a_terminal(&daemon, "portal list --watch=0.1");
-    let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines().map(|line| line.expect("reads"));
-    let heading = |line: Option<String>| line.expect("a line").trim_end().ends_with("\u{1b}[H\u{1b}[2J\u{1b}[3JADDRESS          GROUP");
+    let lines = Lines::of(&mut child);
+    let heading = |line: String| line.trim_end().ends_with("\u{1b}[H\u{1b}[2J\u{1b}[3JADDRESS          GROUP");
     assert!(heading(lines.next()));
-    let first = lines.next().expect("a line");
+    let first = lines.next();
     assert!(first.starts_with(&daemon.portal()), "{first}");
     daemon.done("portal add 127.0.0.1:0");
     assert!(heading(lines.next()), "drawn from the top");
@@ -558,9 +618,10 @@ fn verb(request: &Request) -> Result<&'static str, &'static str> {
         R::UnitNew(_) => Ok("unit add"),
         R::UnitDelete { .. } => Ok("unit rm"),
         R::UnitUpdate { .. } => Ok("unit set"),
-        R::UnitResize { .. } | R::UnitSwap(_) => Err("programs ask for it on the control socket"),
         R::UnitStat { .. } => Ok("unit show"),
         R::UnitReset { .. } => Ok("unit reset"),
+        R::UnitResize { .. } => Ok("unit resize"),
+        R::UnitSwap(_) => Ok("unit swap"),
         R::PortalNew(_) => Ok("portal add"),
         R::PortalDelete(_) => Ok("portal rm"),
         R::PortalShow => Ok("portal list"),
@@ -606,6 +667,8 @@ fn every_request_has_a_verb_or_a_reason() {
         Request::UnitUpdate { tid: 1, lun: 1, parameters: Vec::new() },
         Request::UnitStat { tid: 1, lun: 1 },
         Request::UnitReset { tid: 1, lun: 1 },
+        Request::UnitResize { tid: 1, lun: 1, bytes: None, force: false },
+        Request::UnitSwap(UnitSwap { tid: 1, lun: 1, path: user(), bstype: None, bsoflags: None, force: false }),
         Request::PortalNew(portals()),
         Request::PortalDelete(portals()),
         Request::PortalShow,

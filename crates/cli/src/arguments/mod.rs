@@ -28,7 +28,7 @@ pub use serve::Serve;
 pub use session::{Session, SessionAction};
 pub use store::{Store, StoreAction};
 pub use target::{Target, TargetAction};
-pub use unit::{Unit, UnitAction, UnitAdd};
+pub use unit::{Unit, UnitAction, UnitAdd, UnitSwap};
 
 /// A SCSI target that fails on command.
 ///

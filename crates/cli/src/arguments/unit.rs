@@ -61,13 +61,70 @@ pub enum UnitAction {
         /// The units
         #[arg(required = true, value_name = "TARGET/LUN")]
         units: Vec<UnitPlace>,
+        /// Also while somebody waits for one of its commands: they end aborted
+        #[arg(long, short)]
+        force: bool,
     },
+    /// Give a unit another size while it is used; its sessions hear of it
+    Resize {
+        /// The unit
+        #[arg(value_name = "TARGET/LUN")]
+        unit: UnitPlace,
+        /// New size of a disk in memory or of a regular file [default: look again at a medium that was changed from outside]
+        #[arg(value_parser = size::parse)]
+        size: Option<u64>,
+        /// Also smaller: what lies behind the new end is lost
+        #[arg(long, short)]
+        force: bool,
+    },
+    /// Put another medium under a unit while it is used; commands that run end on the old one
+    Swap(UnitSwap),
     /// Reset a unit: its commands end aborted, its sessions hear of it, a failed flush is forgotten
     Reset {
         /// The unit
         #[arg(value_name = "TARGET/LUN")]
         unit: UnitPlace,
     },
+}
+
+/// `scuzzy unit swap`.
+#[derive(Args, Debug)]
+pub struct UnitSwap {
+    /// The unit
+    #[arg(value_name = "TARGET/LUN")]
+    pub unit: UnitPlace,
+
+    /// Disk image or block device
+    #[arg(value_hint = ValueHint::FilePath, required_unless_present = "memory", conflicts_with = "memory")]
+    pub path: Option<PathBuf>,
+
+    /// A disk in sparse memory, for example 4G
+    #[arg(long, value_name = "SIZE", value_parser = size::parse, conflicts_with = "store")]
+    pub memory: Option<u64>,
+
+    /// How the medium is kept, as `scuzzy store list` names it [default: as the present one]
+    #[arg(long, value_name = "STORE")]
+    pub store: Option<String>,
+
+    /// Initiators can only read
+    #[arg(long)]
+    pub read_only: bool,
+
+    /// Bypass the page cache
+    #[arg(long, conflicts_with = "memory")]
+    pub direct: bool,
+
+    /// Every write is durable when it is answered
+    #[arg(long, conflicts_with = "memory")]
+    pub sync: bool,
+
+    /// Without the flags of the present medium; those are kept when no flag is given
+    #[arg(long, conflicts_with_all = ["read_only", "direct", "sync"])]
+    pub no_flags: bool,
+
+    /// Also a smaller medium, and also while an initiator prevents removal
+    #[arg(long, short)]
+    pub force: bool,
 }
 
 /// `scuzzy unit add`.

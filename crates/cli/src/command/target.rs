@@ -127,7 +127,7 @@ fn redirect(redirect: &Redirect) -> String {
     let address = redirect.address.as_deref().filter(|address| !address.is_empty());
     match (&redirect.callback, address) {
         (Some(program), _) if !program.is_empty() => format!("as {program} says"),
-        (_, Some(address)) => format!("to {address} port {} ({:?})", redirect.port, redirect.reason).to_lowercase(),
+        (_, Some(address)) => format!("to {address}{}{}", if redirect.port.is_empty() { "" } else { " port " }, redirect.port),
         _ => "none".into(),
     }
 }
@@ -221,6 +221,7 @@ mod tests {
         };
         assert_eq!(redirect(&to(None, Some(""))), "none");
         assert_eq!(redirect(&to(Some("/bin/where"), Some("a"))), "as /bin/where says");
+        assert_eq!(redirect(&to(None, Some("192.0.2.1"))), "to 192.0.2.1 port 3261");
         assert_eq!(pings(0, 3), "none");
     }
 }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use admin::code::Code;
 use admin::reply::Answer;
-use admin::request::{Request, UnitNew};
+use admin::request::{self, Request, UnitNew};
 use admin::view::{StatRow, TargetView, UnitView};
 use admin::{show, unit_setting};
 use anyhow::{Context, Result, bail};
@@ -13,7 +13,7 @@ use daemon::size;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::arguments::{Assignment, Connect, Unit, UnitAction, UnitAdd, UnitPlace};
+use crate::arguments::{Assignment, Connect, Unit, UnitAction, UnitAdd, UnitPlace, UnitSwap};
 use crate::client::{self, Daemon, Refusal};
 use crate::naming;
 use crate::table::{Table, facts};
@@ -32,7 +32,9 @@ pub fn run(options: Unit) -> Result<ExitCode> {
         UnitAction::Show { unit, watch } => watch::run(&connect, watch, |daemon| show_one(daemon, &unit)),
         UnitAction::Add(options) => add(&connect, &options),
         UnitAction::Set { unit, settings } => set(&connect, &unit, &settings),
-        UnitAction::Rm { units } => remove(&connect, &units),
+        UnitAction::Rm { units, force } => remove(&connect, &units, force),
+        UnitAction::Resize { unit, size, force } => resize(&connect, &unit, size, force),
+        UnitAction::Swap(options) => swap(&connect, &options),
         UnitAction::Reset { unit } => reset(&connect, &unit),
     }
 }
@@ -99,6 +101,14 @@ fn path(unit: &UnitView) -> &str {
     }
 }
 
+/// Store, and where the medium is.
+fn medium(unit: &UnitView) -> String {
+    match path(unit) {
+        "-" => unit.store.clone(),
+        path => format!("{} {path}", unit.store),
+    }
+}
+
 fn flags(unit: &UnitView, none: &str) -> String {
     let words = [
         (unit.read_only, "read-only"),
@@ -156,22 +166,20 @@ pub fn counters(rows: &[StatRow], (heading, name): (&str, fn(&StatRow) -> String
 }
 
 fn add(connect: &Connect, options: &UnitAdd) -> Result<ExitCode> {
-    let new = request(options)?;
+    let new = new_unit(options)?;
     let daemon = Daemon::find(connect)?;
     let (tid, lun) = create(&daemon, options, new)?;
     let targets = daemon.targets()?;
     let (target, unit) = naming::unit(&targets, &UnitPlace { target: tid.to_string(), lun })?;
-    let medium = match path(unit) {
-        "-" => format!("{}, {}", size::words(unit.bytes), unit.store),
-        path if unit.path.is_none() => path.into(),
-        path => format!("{}, {} {path}", size::words(unit.bytes), unit.store),
+    let text = match &unit.path {
+        None => format!("unit {tid}/{lun}: {}, no medium\n", show::type_name(unit.device_type)),
+        Some(_) => format!("unit {tid}/{lun}: {}, {}, {}\n", show::type_name(unit.device_type), size::words(unit.bytes), medium(unit)),
     };
-    let text = format!("unit {tid}/{lun}: {}, {medium}\n", show::type_name(unit.device_type));
     watch::print(connect, &Shown::new(&Placed::new(target, unit), text)?)
 }
 
 /// The unit that the options mean, but for its place.
-fn request(options: &UnitAdd) -> Result<UnitNew> {
+fn new_unit(options: &UnitAdd) -> Result<UnitNew> {
     let device_type = match options.device_type.as_str() {
         "tape" => 0x01,
         "cd" => 0x05,
@@ -188,7 +196,7 @@ fn request(options: &UnitAdd) -> Result<UnitNew> {
         (None, Some(path)) => (Some(absolute(&path.to_string_lossy())?), store),
         (None, None) => (None, store),
     };
-    let words: Vec<&str> = [(options.direct, "direct"), (options.sync, "sync")].iter().filter(|(set, _)| *set).map(|(_, word)| *word).collect();
+    let flags = words(&[(options.direct, "direct"), (options.sync, "sync")]);
     let switches = [(options.read_only, "readonly"), (options.removable, "removable"), (options.thin, "thin_provisioning")];
     let mut parameters: Vec<(String, String)> = switches.iter().filter(|(set, _)| *set).map(|(_, key)| ((*key).to_owned(), "1".to_owned())).collect();
     parameters.extend(checked(&options.settings, device_type)?);
@@ -197,11 +205,16 @@ fn request(options: &UnitAdd) -> Result<UnitNew> {
         path,
         bstype: bstype.map(Into::into),
         bsopts: options.store_options.clone(),
-        bsoflags: (!words.is_empty()).then(|| words.join(":")),
+        bsoflags: (!flags.is_empty()).then_some(flags),
         blocksize: options.block_size.map(|size| size.bytes()),
         parameters,
         ..UnitNew::default()
     })
+}
+
+/// The words that are set, between colons.
+fn words(flags: &[(bool, &str)]) -> String {
+    flags.iter().filter(|(set, _)| *set).map(|(_, word)| *word).collect::<Vec<_>>().join(":")
 }
 
 /// Makes it; without a number, at the lowest free one, or the next when somebody else was faster.
@@ -256,16 +269,52 @@ fn set(connect: &Connect, place: &UnitPlace, settings: &[Assignment]) -> Result<
     Ok(ExitCode::SUCCESS)
 }
 
-fn remove(connect: &Connect, places: &[UnitPlace]) -> Result<ExitCode> {
+fn remove(connect: &Connect, places: &[UnitPlace], force: bool) -> Result<ExitCode> {
     let daemon = Daemon::find(connect)?;
     let targets = daemon.targets()?;
     // All names are understood before the first unit goes.
     let chosen: Vec<(&TargetView, &UnitView)> = places.iter().map(|place| naming::unit(&targets, place)).collect::<Result<_>>()?;
     for (target, unit) in &chosen {
-        daemon.ask(Request::UnitDelete { tid: target.tid, lun: unit.lun, force: false })?;
+        daemon.ask(Request::UnitDelete { tid: target.tid, lun: unit.lun, force })?;
     }
     let text = chosen.iter().map(|(target, unit)| format!("unit {}/{} is removed\n", target.tid, unit.lun)).collect();
     watch::print(connect, &Shown::new(&json!({ "removed": chosen.len() }), text)?)
+}
+
+fn resize(connect: &Connect, place: &UnitPlace, bytes: Option<u64>, force: bool) -> Result<ExitCode> {
+    let daemon = Daemon::find(connect)?;
+    let place = settled(&daemon, place)?;
+    daemon.ask(Request::UnitResize { tid: place.0, lun: place.1, bytes, force })?;
+    tell(connect, &daemon, place, |unit| format!("has {} ({} bytes)", size::words(unit.bytes), unit.bytes))
+}
+
+fn swap(connect: &Connect, options: &UnitSwap) -> Result<ExitCode> {
+    let (path, bstype) = match (options.memory, &options.path) {
+        (Some(bytes), _) => (bytes.to_string(), Some("memory".to_owned())),
+        (None, Some(path)) if options.store.as_deref() == Some("memory") => (path.display().to_string(), options.store.clone()),
+        (None, Some(path)) => (absolute(&path.to_string_lossy())?, options.store.clone()),
+        (None, None) => bail!("give a PATH, or --memory SIZE"),
+    };
+    let words = words(&[(options.direct, "direct"), (options.sync, "sync"), (options.read_only, "readonly")]);
+    let bsoflags = (options.no_flags || !words.is_empty()).then_some(words);
+    let daemon = Daemon::find(connect)?;
+    let place = settled(&daemon, &options.unit)?;
+    daemon.ask(Request::UnitSwap(request::UnitSwap { tid: place.0, lun: place.1, path, bstype, bsoflags, force: options.force }))?;
+    tell(connect, &daemon, place, |unit| format!("is on {}, {}", medium(unit), size::words(unit.bytes)))
+}
+
+/// Numbers of target and unit.
+fn settled(daemon: &Daemon, place: &UnitPlace) -> Result<(i32, u64)> {
+    let targets = daemon.targets()?;
+    naming::unit(&targets, place).map(|(target, unit)| (target.tid, unit.lun))
+}
+
+/// Says what became of a unit; as JSON, shows it.
+fn tell(connect: &Connect, daemon: &Daemon, (tid, lun): (i32, u64), what: impl Fn(&UnitView) -> String) -> Result<ExitCode> {
+    let targets = daemon.targets()?;
+    let (target, unit) = naming::unit(&targets, &UnitPlace { target: tid.to_string(), lun })?;
+    let text = format!("unit {tid}/{lun} {}\n", what(unit));
+    watch::print(connect, &Shown::new(&Placed::new(target, unit), text)?)
 }
 
 fn reset(connect: &Connect, place: &UnitPlace) -> Result<ExitCode> {
