@@ -5,8 +5,8 @@
 
 use crate::wire::{HEADER, text_length};
 
-/// Most bytes of a line of JSON: eight times tgtadm's limit, so that every text fits even when escaped.
-pub const LINE_MAX: usize = 65_536;
+/// Most bytes of a line of JSON: a configuration of thousands of targets.
+pub const LINE_MAX: usize = 16 << 20;
 
 /// State of the bytes so far.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

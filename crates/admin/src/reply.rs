@@ -82,4 +82,8 @@ pub enum Answer {
     Status(StatusView),
     /// Number of the last change of model or sessions. It only grows while the daemon runs.
     Edition(u64),
+    /// The running configuration.
+    Document(Box<crate::document::Document>),
+    /// What [`crate::request::Request::Apply`] did, or would do.
+    Plan(crate::document::plan::PlanView),
 }

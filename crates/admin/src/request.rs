@@ -5,6 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 pub use crate::code::Code;
+use crate::document::Document;
 
 /// A request and the driver it is meant for.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -65,6 +66,12 @@ pub enum Request {
         value: String,
     },
     UnitNew(UnitNew),
+    /// Settings of a target back to those of a new one: names of negotiation keys, `RedirectAddress`, `RedirectPort`, `RedirectReason`,
+    /// `RedirectCallback`, `nop_interval`, `nop_count`, `state`.
+    TargetDefault {
+        tid: i32,
+        names: Vec<String>,
+    },
     /// Refused with [`Code::UnitActive`] while somebody waits for one of its commands, unless `force`: then they end aborted.
     UnitDelete {
         tid: i32,
@@ -90,6 +97,12 @@ pub enum Request {
         tid: i32,
         lun: u64,
         parameters: Vec<(String, String)>,
+    },
+    /// Parameters of a unit back to those of a new one: keys of `--params`, and `mode_page:PAGE:SUBPAGE`.
+    UnitDefault {
+        tid: i32,
+        lun: u64,
+        names: Vec<String>,
     },
     UnitStat {
         tid: i32,
@@ -186,6 +199,20 @@ pub enum Request {
     /// The number of the last change of model or sessions: [`crate::reply::Answer::Edition`]. On a JSON connection it goes on: one more such line, with the
     /// newest number, whenever something has changed since the last line was sent, until the connection ends.
     Watch,
+    /// The running configuration: [`crate::reply::Answer::Document`].
+    Dump {
+        /// With passwords.
+        #[serde(default)]
+        secrets: bool,
+    },
+    /// Make the running configuration this one: [`crate::reply::Answer::Plan`].
+    Apply {
+        /// The wanted configuration.
+        document: Box<Document>,
+        /// Only tell what would be done.
+        #[serde(default)]
+        dry_run: bool,
+    },
 }
 
 impl Request {
@@ -212,7 +239,9 @@ impl Request {
             | R::Trace { .. }
             | R::Counters
             | R::Status
-            | R::Watch => true,
+            | R::Watch
+            | R::Dump { secrets: false }
+            | R::Apply { dry_run: true, .. } => true,
             R::SystemDelete
             | R::SystemUpdate { .. }
             | R::TargetNew { .. }
@@ -225,6 +254,8 @@ impl Request {
             | R::UnitResize { .. }
             | R::UnitSwap(_)
             | R::UnitUpdate { .. }
+            | R::UnitDefault { .. }
+            | R::TargetDefault { .. }
             | R::UnitReset { .. }
             | R::PortalNew(_)
             | R::PortalDelete(_)
@@ -238,7 +269,9 @@ impl Request {
             | R::AccountBind { .. }
             | R::AccountUnbind { .. }
             | R::FaultNew { .. }
-            | R::FaultDelete(_) => false,
+            | R::FaultDelete(_)
+            | R::Dump { .. }
+            | R::Apply { .. } => false,
         }
     }
 }
@@ -262,7 +295,7 @@ pub enum SystemSetting {
 }
 
 /// Whether logins are taken.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RunState {
     /// No new logins.
@@ -316,7 +349,7 @@ pub struct UnitNew {
     /// Options for the store, as given.
     #[serde(default)]
     pub bsopts: Option<String>,
-    /// Flags as given: words `sync` and `direct` between colons.
+    /// Flags as given: words `sync`, `direct`, `read-only` and `ephemeral` between colons.
     #[serde(default)]
     pub bsoflags: Option<String>,
     /// Bytes, a power of two: tgt ignores others, and so does the wire.
@@ -325,6 +358,9 @@ pub struct UnitNew {
     /// Settings as in [`Request::UnitUpdate`], in force before anybody sees the unit; when one is refused, there is no unit. tgtadm's wire has none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parameters: Vec<(String, String)>,
+    /// What tells the unit from others for ever, see [`crate::document::Unit::identity`]; not on tgtadm's wire.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<String>,
 }
 
 /// Another store for a unit. Refused with 17, and nothing changes, when it cannot be opened or is smaller than the old one and `force` is not set; with
@@ -339,7 +375,7 @@ pub struct UnitSwap {
     /// Store name; that of the present store otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bstype: Option<String>,
-    /// Words `sync`, `direct` and `readonly` between colons; those of the present store otherwise.
+    /// Words `sync`, `direct`, `readonly` and `ephemeral` between colons; those of the present store otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bsoflags: Option<String>,
     /// Also a smaller store, and also while an initiator prevents removal.

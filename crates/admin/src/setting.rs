@@ -39,7 +39,7 @@ pub struct Redirect {
 }
 
 /// RFC 7143 11.13.5: 0101h or 0102h.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[allow(missing_docs)]
 pub enum RedirectReason {
@@ -246,7 +246,7 @@ impl Key {
     }
 
     /// What it takes, in words.
-    fn allowed(self) -> String {
+    pub fn allowed(self) -> String {
         match self.row().2 {
             Kind::Boolean => "Yes or No".into(),
             Kind::Number(low, high) => format!("{low} to {high}"),
@@ -261,8 +261,22 @@ impl Key {
         self.row().3
     }
 
+    /// Whether it is `Yes` or `No`.
+    pub fn is_flag(self) -> bool {
+        self.row().2 == Kind::Boolean
+    }
+
+    /// Its lowest and highest number. `None`: it is no number.
+    pub fn range(self) -> Option<(u32, u32)> {
+        match self.row().2 {
+            Kind::Number(low, high) => Some((low, high)),
+            Kind::ZeroOrFromTwo => Some((0, u32::MAX)),
+            _ => None,
+        }
+    }
+
     /// The value of this text; `None`: outside of the key's range.
-    fn read(self, text: &str) -> Option<Value> {
+    pub fn read(self, text: &str) -> Option<Value> {
         let number =
             |low: u32, high: u32| number::in_range(text, low.into(), high.into()).and_then(|value| u32::try_from(value).ok()).map(Value::Number);
         match self.row().2 {
@@ -277,7 +291,8 @@ impl Key {
         }
     }
 
-    fn show(self, value: Value) -> String {
+    /// A value as text that [`Key::read`] reads.
+    pub fn show(self, value: Value) -> String {
         match (self.row().2, value) {
             (Kind::Digest, Value::Flag(true)) => "CRC32C".into(),
             (Kind::Digest, _) => "None".into(),
@@ -326,6 +341,11 @@ impl Parameters {
     /// Keys and values in order, for [`crate::view::TargetParametersView`].
     pub fn lines(&self) -> Vec<(String, String)> {
         self.values.iter().map(|(key, value)| (key.name().to_owned(), key.show(*value))).collect()
+    }
+
+    /// Keys whose values are not those of a new target.
+    pub fn changed(&self) -> impl Iterator<Item = (Key, Value)> + '_ {
+        self.values.iter().copied().filter(|(key, value)| *value != key.default_value())
     }
 
     fn value(&self, key: Key) -> Value {

@@ -29,6 +29,8 @@ pub fn text(answer: &Answer) -> String {
         Answer::Counters(rows) => counters(rows),
         Answer::Status(view) => status(view),
         Answer::Edition(number) => format!("Edition: {number}\n"),
+        Answer::Document(document) => document.to_toml().unwrap_or_default(),
+        Answer::Plan(plan) => plan.changes.iter().map(|change| format!("{change}\n")).collect(),
     }
 }
 

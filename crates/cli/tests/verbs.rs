@@ -646,6 +646,9 @@ fn verb(request: &Request) -> Result<&'static str, &'static str> {
         R::Counters => Ok("stat"),
         R::Status => Ok("status"),
         R::Watch => Err("`--watch` of the verbs that list"),
+        R::Dump { .. } => Ok("dump"),
+        R::Apply { .. } => Ok("apply"),
+        R::TargetDefault { .. } | R::UnitDefault { .. } => Err("`apply` sends them for lines that are gone from the file"),
     }
 }
 
@@ -678,6 +681,8 @@ fn every_request_has_a_verb_or_a_reason() {
         Request::AccountUpdate { user: user(), password: user() },
         Request::AccountDelete { user: user() },
         Request::AccountShow,
+        Request::Dump { secrets: false },
+        Request::Apply { document: Box::default(), dry_run: true },
         Request::AccountBind { tid: None, user: user(), outgoing: false },
         Request::AccountUnbind { tid: None, user: user(), outgoing: false },
         Request::FaultNew { tid: 1, lun: 1, rule: user() },

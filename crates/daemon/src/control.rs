@@ -22,6 +22,8 @@ use crate::lock::ControlSocket;
 pub const CONNECTION_LIMIT: usize = 32;
 /// A client has this long to send its request, and again to take the answer.
 pub const PATIENCE: Duration = Duration::from_secs(5);
+/// Bytes received at a time: a whole small request, and few steps for a large one.
+const CHUNK: usize = 64 << 10;
 /// Pause after a failed accept (no file descriptors left), so that the thread does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long a full house waits before it looks for a free place again.
@@ -154,7 +156,7 @@ fn receive(stream: &mut UnixStream, bytes: &mut Vec<u8>, deadline: Instant) -> i
         return Err(io::ErrorKind::TimedOut.into());
     }
     stream.set_read_timeout(Some(left))?;
-    let mut chunk = [0; 4096];
+    let mut chunk = vec![0; CHUNK];
     let count = stream.read(&mut chunk)?;
     bytes.extend_from_slice(&chunk[..count]);
     Ok(count)

@@ -19,10 +19,10 @@ mod publish;
 mod reactors;
 mod redirect;
 mod settings;
-pub mod size;
 mod start;
 mod state;
 
+pub use admin::size;
 pub use reactor::IoChoice;
 pub use settings::{DEFAULT_PORT, DiskSettings, MediumSettings, Portal, Settings, StartError, TargetSettings};
 pub use start::{Daemon, Running, Stopper};

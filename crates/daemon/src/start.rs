@@ -168,7 +168,7 @@ fn make_target(state: &mut State, tid: i32, settings: &TargetSettings, portals: 
             (MediumSettings::Memory(_), Some(portal)) => format!("memory at {}", portal.address),
             _ => path.clone(),
         };
-        let new = apply::NewUnit { lun, store, path: Some(path), flags, block_size: disk.block_size, identity: Some(identity) };
+        let new = apply::NewUnit { lun, store, path: Some(path), flags, block_size: disk.block_size, identity: Some(identity), opened: None };
         apply::create_unit(state, tid, new)?;
     }
     if let Some(account) = &settings.account {

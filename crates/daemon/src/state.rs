@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use admin::document::StoreFlag;
 use admin::setting::{Parameters, Redirect};
 use admin::view::{DriverState, IsnsView, TargetName};
 use target::access::AccessList;
@@ -169,6 +170,8 @@ pub struct UnitState {
     pub created: u64,
     /// A request is resizing or exchanging its store.
     pub changing: bool,
+    /// What was asked for and set, as the configuration tells it; store, path and flags are those above.
+    pub configured: admin::document::Unit,
 }
 
 /// How a store is opened: `bsoflags`, and what our own command adds.
@@ -185,11 +188,13 @@ pub struct StoreFlags {
 }
 
 impl StoreFlags {
-    /// Words between colons, recognised by their beginning as tgt does (`sync`, `direct`). `None`: an unknown word.
+    /// Words between colons, recognised by their beginning as tgt does (`sync`, `direct`), and our own in full. `None`: an unknown word.
     pub fn parse(text: &str) -> Option<StoreFlags> {
         let mut flags = StoreFlags::default();
         for word in text.split(':') {
             match word {
+                "read-only" | "readonly" => flags.read_only = true,
+                "ephemeral" => flags.ephemeral = true,
                 word if word.starts_with("sync") => flags.sync = true,
                 word if word.starts_with("direct") => flags.direct = true,
                 _ => return None,
@@ -198,8 +203,19 @@ impl StoreFlags {
         Some(flags)
     }
 
-    /// No flag is set.
-    pub fn is_empty(self) -> bool {
-        self == StoreFlags::default()
+    /// As the configuration tells them.
+    pub fn list(self) -> Vec<StoreFlag> {
+        let set = |flag| match flag {
+            StoreFlag::Sync => self.sync,
+            StoreFlag::Direct => self.direct,
+            StoreFlag::ReadOnly => self.read_only,
+            StoreFlag::Ephemeral => self.ephemeral,
+        };
+        StoreFlag::ALL.into_iter().filter(|flag| set(*flag)).collect()
+    }
+
+    /// The store of that name can be opened so. Every store can be read only; what is thrown away at the end is laid over a file.
+    pub fn fit(self, store: &str) -> bool {
+        (!(self.sync || self.direct) || store == "rdwr") && (!self.ephemeral || matches!(store, "rdwr" | "aio"))
     }
 }

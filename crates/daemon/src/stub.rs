@@ -4,7 +4,7 @@ pub mod house;
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use admin::reply::{Answer, Failure, Reply};
@@ -27,11 +27,17 @@ pub struct Stub {
     pub told: Mutex<Vec<String>>,
     /// Sessions do not go when they are told to.
     pub stay: AtomicBool,
+    published: AtomicUsize,
 }
 
 impl Stub {
     fn tell(&self, line: String) {
         self.told.lock().expect("no panic").push(line);
+    }
+
+    /// How often a model was published.
+    pub fn publications(&self) -> usize {
+        self.published.load(Ordering::SeqCst)
     }
 
     /// A session on a target.
@@ -52,6 +58,7 @@ impl Stub {
 
 impl Plane for Stub {
     fn publish(&self, model: Model) {
+        self.published.fetch_add(1, Ordering::SeqCst);
         *self.model.lock().expect("no panic") = Some(model);
     }
     fn open_portal(&self, address: SocketAddr) -> io::Result<SocketAddr> {

@@ -383,6 +383,12 @@ impl Device {
                 self.modes_changed();
                 Some(MODE_PARAMETERS_CHANGED)
             }
+            Parameter::DefaultModePage { page, subpage } => {
+                let own = if self.kind == DeviceType::DISK { ModePages::disk() } else { ModePages::none() };
+                self.modes.restore_page(page, subpage, &own);
+                self.exceptions.restart(&self.modes);
+                Some(MODE_PARAMETERS_CHANGED)
+            }
             geometry => self.set_geometry(geometry)?,
         };
         if let Some(asc) = notice {
@@ -395,6 +401,7 @@ impl Device {
         let geometry = &mut self.geometry;
         let (changed, asc) = match parameter {
             Parameter::Lbppbe(exponent) if exponent <= 15 => (replace(&mut geometry.physical_exponent, Some(exponent)), CAPACITY_DATA_CHANGED),
+            Parameter::AutomaticLbppbe => (replace(&mut geometry.physical_exponent, None), CAPACITY_DATA_CHANGED),
             // Fourteen bits in READ CAPACITY(16); what does not fit must not spill into LBPME and LBPRZ.
             Parameter::LowestAlignedLba(lba) if lba < 1 << 14 => (replace(&mut geometry.lowest_aligned, lba), CAPACITY_DATA_CHANGED),
             Parameter::OptimalTransferGranularity(blocks) => (replace(&mut geometry.optimal_granularity, blocks), INQUIRY_DATA_CHANGED),

@@ -61,6 +61,8 @@ pub enum Parameter {
     SenseFormat(SenseFormat),
     /// Logical blocks per physical block exponent; stops the automatic value.
     Lbppbe(u8),
+    /// The automatic value again.
+    AutomaticLbppbe,
     /// Lowest aligned LBA, 14 bits.
     LowestAlignedLba(u16),
     OptimalTransferGranularity(u16),
@@ -74,6 +76,11 @@ pub enum Parameter {
         subpage: u8,
         size: u16,
         data: Vec<u8>,
+    },
+    /// A mode page is the type's own again; one that the type does not have is gone.
+    DefaultModePage {
+        page: u8,
+        subpage: u8,
     },
     ThinProvisioning(bool),
     RotationRate(u16),

@@ -2,6 +2,7 @@
 
 mod account;
 mod acl;
+mod declared;
 mod explain;
 mod fault;
 mod naming;
@@ -19,6 +20,7 @@ use clap::{Args, Parser, Subcommand, ValueHint};
 
 pub use account::{Account, AccountAction, AccountPlace, Secret};
 pub use acl::{Acl, AclAction, AclRules};
+pub use declared::{Apply, Dump};
 pub use explain::{Demo, Explain};
 pub use fault::{Fault, FaultAction};
 pub use naming::{Assignment, UnitPlace, Watch};
@@ -62,6 +64,12 @@ pub enum Command {
     Session(Session),
     /// Show where media are kept, and how much room they take
     Store(Store),
+    /// Make the running configuration that of a file
+    Apply(Apply),
+    /// Print the running configuration as a file that `apply` takes
+    Dump(Dump),
+    /// Print the JSON Schema of that file
+    Schema,
     /// Show the last commands of the flight recorder
     Trace(Trace),
     /// Show counters per disk, session, operation and status

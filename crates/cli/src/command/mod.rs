@@ -2,7 +2,9 @@
 
 pub mod account;
 pub mod acl;
+pub mod apply;
 pub mod demo;
+pub mod dump;
 pub mod explain;
 pub mod fault;
 pub mod manual;

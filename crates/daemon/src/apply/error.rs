@@ -23,8 +23,12 @@ pub fn new(context: &mut Context<'_>, tid: i32, lun: u64, rule: &str) -> Reply {
 }
 
 pub fn show(context: &Context<'_>) -> Answer {
-    let state = &*context.state;
-    Answer::Rules(state.faults.lines(|tid, lun| views(state, tid, lun)))
+    Answer::Rules(lines(&context.state))
+}
+
+/// All rules in order of creation.
+pub fn lines(state: &State) -> Vec<admin::view::RuleLine> {
+    state.faults.lines(|tid, lun| views(state, tid, lun))
 }
 
 /// Discards rules; commands that a discarded rule holds go on.

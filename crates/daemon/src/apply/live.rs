@@ -107,11 +107,14 @@ pub fn swap(context: &mut Context<'_>, swap: &UnitSwap) -> Reply {
         None if swap.bstype.is_none() => unit.flags,
         None => StoreFlags::default(),
     };
-    if !flags.is_empty() && word != "rdwr" {
-        return Err(invalid(format!("store {word} takes no bsoflags")));
+    if !flags.fit(word) {
+        return Err(invalid(format!("store {word} takes no such bsoflags")));
     }
     let place = begin(context, swap.tid, swap.lun)?;
-    let opened = context.unlocked(|| unit::open(word, &swap.path, flags));
+    let opened = match context.opened.remove(&(swap.tid, swap.lun)) {
+        Some(opened) => Ok(opened),
+        None => context.unlocked(|| unit::open(word, &swap.path, flags)),
+    };
     let result = opened.and_then(|store| install(context, &place, swap, word, flags, store));
     end(context, &place);
     result.and(DONE)
@@ -135,6 +138,7 @@ fn install(
     let mut core = unit.cell.lock();
     if swap.bsoflags.is_some() && flags.read_only != unit.flags.read_only {
         core.device_mut().set(Parameter::ReadOnly(flags.read_only)).map_err(|_| invalid("the unit cannot be read-only"))?;
+        unit.configured.readonly = None;
     }
     let old = unit.cell.store();
     unit.cell.set_store(Some(store));
@@ -155,8 +159,9 @@ fn flags(text: &str) -> Result<StoreFlags, Failure> {
         match word {
             "sync" => flags.sync = true,
             "direct" => flags.direct = true,
-            "readonly" => flags.read_only = true,
-            _ => return Err(invalid(format!("bsoflags are sync, direct and readonly, not `{word}`"))),
+            "readonly" | "read-only" => flags.read_only = true,
+            "ephemeral" => flags.ephemeral = true,
+            _ => return Err(invalid(format!("bsoflags are sync, direct, readonly and ephemeral, not `{word}`"))),
         }
     }
     Ok(flags)

@@ -3,6 +3,7 @@
 //! The checks come in tgt's order, because scripts tell its error numbers apart. Every change of the model is published as one new snapshot.
 
 mod account;
+mod document;
 mod driver;
 mod error;
 mod live;
@@ -14,6 +15,7 @@ mod system;
 mod target;
 mod unit;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -25,6 +27,7 @@ use admin::request::{Envelope, Request};
 use admin::view::DriverState;
 use fault::journal::Entry;
 use parking_lot::{Mutex, MutexGuard};
+use store::Store;
 use transport::model::UnitCell;
 
 use crate::diary::Seen;
@@ -49,6 +52,9 @@ pub struct Control {
     diary: OnceLock<Thread>,
     /// Who keeps the iSNS server informed.
     isns: OnceLock<Waker>,
+    /// Changes of a configuration that succeed before one fails: for tests.
+    #[cfg(test)]
+    budget: std::sync::atomic::AtomicUsize,
     /// Ends the daemon.
     end: Box<dyn Fn() + Send + Sync>,
 }
@@ -62,7 +68,19 @@ pub(crate) struct Context<'a> {
     pub news: Vec<News>,
     /// Set when the daemon must end after the answer.
     pub end: bool,
+    /// A whole configuration is applied: what is in use goes, too.
+    pub forced: bool,
+    /// Media that were opened before anything was changed, by target and unit number.
+    pub opened: OpenMedia,
+    /// Nothing was changed: there is nothing to publish.
+    pub unchanged: bool,
+    /// Changes of a configuration that succeed before one fails.
+    #[cfg(test)]
+    pub budget: usize,
 }
+
+/// Media by target and unit number.
+pub(crate) type OpenMedia = BTreeMap<(i32, u64), Arc<dyn Store>>;
 
 /// What the data plane must hear once a model is published.
 pub(crate) enum News {
@@ -74,9 +92,9 @@ pub(crate) enum News {
 
 impl Context<'_> {
     /// Does something that may take long, such as opening a file or waiting for a reactor, while other requests go on. Whatever was looked up in the state
-    /// before has to be looked up again.
+    /// before has to be looked up again. A whole configuration lets nobody in between: it is applied at once.
     pub fn unlocked<T>(&mut self, work: impl FnOnce() -> T) -> T {
-        MutexGuard::unlocked(&mut self.state, work)
+        if self.forced { work() } else { MutexGuard::unlocked(&mut self.state, work) }
     }
 
     /// Publishes the state as it is now, and tells the news.
@@ -98,16 +116,26 @@ impl Control {
     /// Over this state; publishes it at once.
     pub fn new(state: State, plane: Arc<dyn Plane>, log: LogControl, end: Box<dyn Fn() + Send + Sync>) -> Control {
         plane.publish(crate::publish::model(&state));
-        Control { state: Mutex::new(state), plane, log, ending: AtomicBool::new(false), diary: OnceLock::new(), isns: OnceLock::new(), end }
+        Control {
+            state: Mutex::new(state),
+            plane,
+            log,
+            ending: AtomicBool::new(false),
+            diary: OnceLock::new(),
+            isns: OnceLock::new(),
+            #[cfg(test)]
+            budget: std::sync::atomic::AtomicUsize::new(usize::MAX),
+            end,
+        }
     }
 
     /// Carries out a request.
     pub fn apply(&self, envelope: &Envelope) -> Reply {
-        let mut context = Context { state: self.lock(), plane: &*self.plane, log: &self.log, news: Vec::new(), end: false };
+        let mut context = self.context();
         let isns = context.state.isns.enabled;
         let reply = gate(&context, envelope).and_then(|()| dispatch(&mut context, &envelope.request));
         let reply = reply.map_err(|failure| reason::explain(&context, &envelope.request, failure));
-        let changed = changes(&envelope.request);
+        let changed = changes(&envelope.request) && !context.unchanged;
         if changed {
             context.publish();
         }
@@ -120,10 +148,31 @@ impl Control {
             waker.wake();
         }
         record(&envelope.request, &reply);
-        if let (Request::FaultNew { .. }, Some(diary)) = (&envelope.request, self.diary.get()) {
+        if let (Request::FaultNew { .. } | Request::Apply { .. }, Some(diary)) = (&envelope.request, self.diary.get()) {
             diary.unpark();
         }
         reply
+    }
+
+    fn context(&self) -> Context<'_> {
+        Context {
+            state: self.lock(),
+            plane: &*self.plane,
+            log: &self.log,
+            news: Vec::new(),
+            end: false,
+            forced: false,
+            opened: BTreeMap::new(),
+            unchanged: false,
+            #[cfg(test)]
+            budget: self.budget.load(Ordering::SeqCst),
+        }
+    }
+
+    /// The next configurations fail after so many changes.
+    #[cfg(test)]
+    pub fn fail_after(&self, changes: usize) {
+        self.budget.store(changes, Ordering::SeqCst);
     }
 
     /// Who writes fault decisions to the log: woken when a rule is made.
@@ -212,11 +261,13 @@ fn dispatch(context: &mut Context<'_>, request: &Request) -> Reply {
         Request::TargetBind { tid, rules } => target::bind(context, *tid, rules),
         Request::TargetUnbind { tid, rules } => target::unbind(context, *tid, rules),
         Request::TargetUpdate { tid, name, value } => target::update(context, *tid, name, value),
+        Request::TargetDefault { tid, names } => target::default(context, *tid, names),
         Request::UnitNew(new) => unit::new(context, new),
         Request::UnitDelete { tid, lun, force } => unit::delete(context, *tid, *lun, *force),
         Request::UnitResize { tid, lun, bytes, force } => live::resize(context, *tid, *lun, *bytes, *force),
         Request::UnitSwap(swap) => live::swap(context, swap),
         Request::UnitUpdate { tid, lun, parameters } => parameter::update(context, *tid, *lun, parameters),
+        Request::UnitDefault { tid, lun, names } => parameter::default(context, *tid, *lun, names),
         Request::UnitStat { tid, lun } => session::unit_stat(context, *tid, *lun),
         Request::UnitReset { tid, lun } => unit::reset(context, *tid, *lun),
         Request::PortalNew(request) => portal::new(context, request),
@@ -245,18 +296,21 @@ fn dispatch(context: &mut Context<'_>, request: &Request) -> Reply {
         Request::Counters => Ok(session::counters(context)),
         Request::Status => Ok(system::status(context)),
         Request::Watch => Ok(Answer::Edition(context.plane.edition())),
+        Request::Dump { secrets } => Ok(document::show(context, *secrets)),
+        Request::Apply { document, dry_run } => document::apply(context, document, *dry_run),
     }
 }
 
 /// Requests that can change what reactors see.
 fn changes(request: &Request) -> bool {
-    !request.is_read_only() && !matches!(request, Request::FaultNew { .. } | Request::FaultDelete(_))
+    !request.is_read_only() && !matches!(request, Request::FaultNew { .. } | Request::FaultDelete(_) | Request::Dump { .. })
 }
 
 /// One log line for each change and each refusal: the audit point of all front doors.
 fn record(request: &Request, reply: &Reply) {
     let shown = match request {
         Request::AccountNew { user, .. } => format!("AccountNew {{ user: {user:?} }}"),
+        Request::Apply { dry_run, .. } => format!("Apply {{ dry_run: {dry_run} }}"),
         Request::AccountUpdate { user, .. } => format!("AccountUpdate {{ user: {user:?} }}"),
         other => format!("{other:?}"),
     };

@@ -6,6 +6,7 @@
 use std::sync::{Arc, MutexGuard};
 
 use admin::code::Code;
+use admin::document::ModePage;
 use admin::number;
 use admin::reply::{Failure, Reply};
 use admin::unit_setting;
@@ -15,9 +16,6 @@ use target::Unit;
 
 use super::{Context, DONE, live, unit};
 use crate::state::UnitState;
-
-/// Longest mode page in bytes.
-const MODE_PAGE_MAX: u64 = 0xffff;
 
 pub fn update(context: &mut Context<'_>, tid: i32, lun: u64, parameters: &[(String, String)]) -> Reply {
     let mut result: Result<(), Failure> = Ok(());
@@ -56,11 +54,88 @@ fn apply(unit: &mut UnitState, key: &str, value: &str) -> Result<(), Failure> {
     if key == "path" {
         return change_medium(unit, value);
     }
-    let parameter = read(key, value)?;
+    set(unit, read(key, value)?).map_err(|error| failure(error, key, value))
+}
+
+/// Sets a parameter and remembers that it was set.
+fn set(unit: &mut UnitState, parameter: Parameter) -> Result<(), ParameterError> {
     let mut core = lock(unit);
-    core.device_mut().set(parameter).map_err(|error| failure(error, key, value))?;
+    core.device_mut().set(parameter.clone())?;
     core.publish_notices();
+    drop(core);
+    remember(&mut unit.configured, parameter);
     Ok(())
+}
+
+fn remember(unit: &mut admin::document::Unit, parameter: Parameter) {
+    match parameter {
+        Parameter::ScsiId(text) => unit.scsi_id = Some(text),
+        Parameter::ScsiSn(text) => unit.scsi_sn = Some(text),
+        Parameter::VendorId(text) => unit.vendor_id = Some(text),
+        Parameter::ProductId(text) => unit.product_id = Some(text),
+        Parameter::ProductRev(text) => unit.product_rev = Some(text),
+        Parameter::SenseFormat(format) => unit.sense_format = Some(format == SenseFormat::Descriptor),
+        Parameter::Lbppbe(exponent) => unit.lbppbe = Some(exponent),
+        Parameter::AutomaticLbppbe => unit.lbppbe = None,
+        Parameter::LowestAlignedLba(block) => unit.la_lba = Some(block),
+        Parameter::OptimalTransferGranularity(blocks) => unit.optimal_xfer_gran = Some(blocks),
+        Parameter::OptimalTransferLength(blocks) => unit.optimal_xfer_len = Some(blocks),
+        Parameter::Removable(flag) => unit.removable = Some(flag),
+        Parameter::ReadOnly(flag) => unit.readonly = Some(flag),
+        Parameter::Online(flag) => unit.online = Some(flag),
+        Parameter::ModePage { page, subpage, size, data } => unit.record_page(ModePage::new(page, subpage, size, data)),
+        Parameter::DefaultModePage { page, subpage } => unit.forget_page(page, subpage),
+        Parameter::ThinProvisioning(flag) => unit.thin_provisioning = Some(flag),
+        Parameter::RotationRate(rate) => unit.rotation_rate = Some(rate),
+    }
+}
+
+/// Parameters back to those of a new unit. The first bad name stops it.
+pub fn default(context: &mut Context<'_>, tid: i32, lun: u64, names: &[String]) -> Reply {
+    let target = context.state.targets.get_mut(&tid).ok_or(Code::NoTarget)?;
+    let unit = target.units.get_mut(&lun).ok_or(Code::NoUnit)?;
+    let result = names.iter().try_for_each(|name| default_one(unit, tid, &target.name, lun, name));
+    context.plane.attend(&unit.cell);
+    result.and(DONE)
+}
+
+fn default_one(unit: &mut UnitState, tid: i32, target: &str, lun: u64, name: &str) -> Result<(), Failure> {
+    let first = unit::first_settings_of(tid, target, lun, unit);
+    let parameter = match name {
+        "scsi_id" => Parameter::ScsiId(first.scsi_id),
+        "scsi_sn" => Parameter::ScsiSn(first.scsi_sn),
+        "vendor_id" => Parameter::VendorId(first.vendor),
+        "product_id" => Parameter::ProductId(first.product),
+        "product_rev" => Parameter::ProductRev(first.revision),
+        "sense_format" => Parameter::SenseFormat(SenseFormat::Fixed),
+        "lbppbe" => Parameter::AutomaticLbppbe,
+        "la_lba" => Parameter::LowestAlignedLba(0),
+        "optimal_xfer_gran" => Parameter::OptimalTransferGranularity(0),
+        "optimal_xfer_len" => Parameter::OptimalTransferLength(0),
+        "removable" => Parameter::Removable(first.removable),
+        "readonly" => Parameter::ReadOnly(first.read_only),
+        "online" => Parameter::Online(unit.path.is_some()),
+        "thin_provisioning" => Parameter::ThinProvisioning(first.thin),
+        "rotation_rate" => Parameter::RotationRate(0),
+        name => default_page(name)?,
+    };
+    set(unit, parameter).map_err(|error| failure(error, name, "the default"))?;
+    // The texts of an identity are not a setting when they are the first ones again.
+    match name {
+        "scsi_id" => unit.configured.scsi_id = None,
+        "scsi_sn" => unit.configured.scsi_sn = None,
+        "sense_format" => unit.configured.sense_format = None,
+        _ => {}
+    }
+    Ok(())
+}
+
+/// `mode_page:PAGE:SUBPAGE`.
+fn default_page(name: &str) -> Result<Parameter, Failure> {
+    let codes = name.strip_prefix("mode_page:").and_then(|codes| codes.split_once(':'));
+    let parsed = codes.and_then(|(page, subpage)| Some((page.parse().ok()?, subpage.parse().ok()?)));
+    let (page, subpage) = parsed.ok_or_else(|| Code::InvalidRequest.because(format!("a disk has no parameter `{name}`")))?;
+    Ok(Parameter::DefaultModePage { page, subpage })
 }
 
 /// The parameter that a key and its text mean.
@@ -92,17 +167,8 @@ fn read(key: &str, value: &str) -> Result<Parameter, Failure> {
 
 /// `page:subpage:size:byte:byte:…` in C numbers. Bytes that are left out are zero; more than `size` are refused.
 fn mode_page(text: &str) -> Result<Parameter, Failure> {
-    let bad = || Code::InvalidRequest.because(format!("`{text}` is no mode page: write page:subpage:size:byte:byte:…"));
-    let field = |word: &str, most: u64| number::in_range(word, 0, most).ok_or_else(bad);
-    let mut words = text.split(':');
-    let mut head = |most: u64| words.next().ok_or_else(bad).and_then(|word| field(word, most));
-    let (page, subpage, size) = (head(0x3f)?, head(0xff)?, head(MODE_PAGE_MAX)?);
-    let data = words.map(|word| field(word, 0xff).and_then(|byte| u8::try_from(byte).map_err(|_| bad()))).collect::<Result<Vec<u8>, _>>()?;
-    if data.len() as u64 > size {
-        return Err(bad());
-    }
-    let small = |value: u64| u8::try_from(value).map_err(|_| bad());
-    Ok(Parameter::ModePage { page: small(page)?, subpage: small(subpage)?, size: u16::try_from(size).map_err(|_| bad())?, data })
+    let ModePage { page, subpage, size, data } = ModePage::parse(text).map_err(|error| Code::InvalidRequest.because(error))?;
+    Ok(Parameter::ModePage { page, subpage, size, data })
 }
 
 /// Another medium. The unit must be offline while one is in; a medium that cannot be opened leaves it without one.
@@ -116,6 +182,7 @@ fn change_medium(unit: &mut UnitState, path: &str) -> Result<(), Failure> {
     }
     // The old one first: it may be the same file, and its lock must be free.
     unit.path = None;
+    unit.configured.online = None;
     unit.cell.set_store(None);
     lock(unit).device_mut().set_medium(None);
     let opened = unit::open(unit.store, path, unit.flags);

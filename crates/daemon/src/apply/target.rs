@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use admin::code::Code;
 use admin::reply::{Answer, Failure, Reply};
 use admin::request::{Binding, RunState};
-use admin::setting::{self, Parameters, Redirect, TargetSetting};
+use admin::setting::{self, Key, Parameters, Redirect, TargetSetting};
 use admin::view::{ConnectionView, SessionView, TargetParametersView, TargetView};
 use target::access::AccessList;
 
@@ -113,11 +113,34 @@ pub fn update(context: &mut Context<'_>, tid: i32, name: &str, value: &str) -> R
         TargetSetting::State(state) => target.online = state == RunState::Ready,
         TargetSetting::NopInterval(seconds) => target.nop_interval = seconds,
         TargetSetting::NopCount(count) => target.nop_count = count,
-        TargetSetting::RedirectAddress(address) => target.redirect.address = Some(address),
+        TargetSetting::RedirectAddress(address) => target.redirect.address = Some(address).filter(|text| !text.is_empty()),
         TargetSetting::RedirectPort(port) => target.redirect.port = port,
         TargetSetting::RedirectReason(reason) => target.redirect.reason = Some(reason),
-        TargetSetting::RedirectCallback(program) => target.redirect.callback = Some(program),
+        TargetSetting::RedirectCallback(program) => target.redirect.callback = Some(program).filter(|text| !text.is_empty()),
         TargetSetting::Key(key, value) => target.parameters.set(key, value),
+    }
+    DONE
+}
+
+/// Settings back to those of a new target.
+pub fn default(context: &mut Context<'_>, tid: i32, names: &[String]) -> Reply {
+    let (nop_interval, nop_count) = (context.state.nop_interval, context.state.nop_count);
+    let target = context.state.targets.get_mut(&tid).ok_or(Code::NoTarget)?;
+    for name in names {
+        match name.as_str() {
+            "state" => target.online = true,
+            "nop_interval" => target.nop_interval = nop_interval,
+            "nop_count" => target.nop_count = nop_count,
+            "RedirectAddress" => target.redirect.address = None,
+            "RedirectPort" => target.redirect.port.clear(),
+            "RedirectReason" => target.redirect.reason = None,
+            "RedirectCallback" => target.redirect.callback = None,
+            name => {
+                let key = Key::ALL.iter().copied().find(|key| key.name().eq_ignore_ascii_case(name));
+                let key = key.ok_or_else(|| Code::InvalidRequest.because(format!("a target has no setting '{name}'")))?;
+                target.parameters.set(key, key.default_value());
+            }
+        }
     }
     DONE
 }
@@ -158,7 +181,7 @@ fn bind_one(state: &mut State, tid: i32, rule: &Binding) -> Result<(), Failure> 
 }
 
 pub fn unbind(context: &mut Context<'_>, tid: i32, rules: &[Binding]) -> Reply {
-    let active = !sessions_of(context, tid).is_empty();
+    let active = !context.forced && !sessions_of(context, tid).is_empty();
     let target = context.state.targets.get_mut(&tid).ok_or(Code::NoTarget)?;
     for rule in rules {
         let (list, text) = match rule {

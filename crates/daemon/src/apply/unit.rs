@@ -37,6 +37,8 @@ pub struct NewUnit {
     /// What tells it from other units of the same target name and number. Serial and identification are then made from the designator; without it they are
     /// those of tgt's scheme.
     pub identity: Option<String>,
+    /// Its medium, when it is open already.
+    pub opened: Option<Arc<dyn Store>>,
 }
 
 /// Checks in tgt's order: target (4), number (10), then everything else (17).
@@ -45,19 +47,9 @@ pub fn new(context: &mut Context<'_>, request: &UnitNew) -> Reply {
     if target.units.contains_key(&request.lun) {
         return Err(Code::UnitExists.into());
     }
-    let store = store_word(request.bstype.as_deref().unwrap_or("rdwr"), request.device_type)?;
-    let flags = match request.bsoflags.as_deref().filter(|text| !text.is_empty()) {
-        None => StoreFlags::default(),
-        Some(text) => StoreFlags::parse(text).ok_or_else(|| invalid(format!("bsoflags are sync and direct, not `{text}`")))?,
-    };
-    if !flags.is_empty() && store != "rdwr" {
-        return Err(invalid(format!("store {store} takes no bsoflags")));
-    }
+    let (store, flags) = store_of(request)?;
     if let Some(options) = request.bsopts.as_deref().filter(|text| !text.is_empty()) {
         tracing::debug!(options, "store {store} takes no bsopts: ignored");
-    }
-    if request.device_type != DeviceType::DISK.0 {
-        return Err(invalid(format!("device type {:#04x} is not built yet: only disks", request.device_type)));
     }
     let new = NewUnit {
         lun: request.lun,
@@ -65,12 +57,16 @@ pub fn new(context: &mut Context<'_>, request: &UnitNew) -> Reply {
         path: request.path.clone(),
         flags,
         block_size: request.blocksize.and_then(BlockSize::new).unwrap_or(BlockSize::B512),
-        identity: None,
+        identity: request.identity.clone(),
+        opened: context.opened.remove(&(request.tid, request.lun)),
     };
     admit(&context.state, request.tid, new.lun)?;
     // Opening a file may take as long as its file system likes.
     let opened = context.unlocked(|| new.open())?;
     let cell = place(&mut context.state, request.tid, new, opened)?;
+    if let Some(unit) = context.state.targets.get_mut(&request.tid).and_then(|target| target.units.get_mut(&request.lun)) {
+        unit.configured.bsopts.clone_from(&request.bsopts);
+    }
     if let Err(failure) = first_settings(&mut context.state, request) {
         // Nobody has seen it: its model was never published.
         if let Some(unit) = context.state.targets.get_mut(&request.tid).and_then(|target| target.units.remove(&request.lun)) {
@@ -86,6 +82,25 @@ fn first_settings(state: &mut State, request: &UnitNew) -> Result<(), Failure> {
     let target = state.targets.get_mut(&request.tid).ok_or(Code::NoTarget)?;
     let unit = target.units.get_mut(&request.lun).ok_or(Code::NoUnit)?;
     parameter::set_first(unit, &request.parameters)
+}
+
+/// The store of a new unit and how it is to be opened.
+///
+/// # Errors
+/// 17: no such store, flags that it does not have, or another type than a disk.
+pub fn store_of(request: &UnitNew) -> Result<(&'static str, StoreFlags), Failure> {
+    let store = store_word(request.bstype.as_deref().unwrap_or("rdwr"), request.device_type)?;
+    let flags = match request.bsoflags.as_deref().filter(|text| !text.is_empty()) {
+        None => StoreFlags::default(),
+        Some(text) => StoreFlags::parse(text).ok_or_else(|| invalid(format!("bsoflags are sync, direct, read-only and ephemeral, not `{text}`")))?,
+    };
+    if !flags.fit(store) {
+        return Err(invalid(format!("store {store} takes no such bsoflags")));
+    }
+    if request.device_type != DeviceType::DISK.0 {
+        return Err(invalid(format!("device type {:#04x} is not built yet: only disks", request.device_type)));
+    }
+    Ok((store, flags))
 }
 
 /// The store's word as we keep it.
@@ -131,6 +146,9 @@ fn place(state: &mut State, tid: i32, new: NewUnit, opened: Option<Arc<dyn Store
 impl NewUnit {
     /// Opens its medium, if it has one.
     fn open(&self) -> Result<Option<Arc<dyn Store>>, Failure> {
+        if let Some(opened) = &self.opened {
+            return Ok(Some(opened.clone()));
+        }
         self.path.as_ref().map(|path| open(self.store, path, self.flags)).transpose()
     }
 }
@@ -138,7 +156,7 @@ impl NewUnit {
 /// Makes the controller at LUN 0.
 pub fn controller(state: &mut State, tid: i32) -> Result<(), Failure> {
     let name = state.targets.get(&tid).ok_or(Code::NoTarget)?.name.clone();
-    let new = NewUnit { lun: 0, store: "null", path: None, flags: StoreFlags::default(), block_size: BlockSize::B512, identity: None };
+    let new = NewUnit { lun: 0, store: "null", path: None, flags: StoreFlags::default(), block_size: BlockSize::B512, identity: None, opened: None };
     let settings = UnitSettings { product: "Controller".into(), removable: false, ..settings(tid, &name, &new) };
     insert(state, tid, new, Device::controller(settings), None).map(|_| ())
 }
@@ -148,9 +166,30 @@ fn insert(state: &mut State, tid: i32, new: NewUnit, device: Device, opened: Opt
     state.faults.attach(tid, new.lun, &mut core);
     let created = state.next_created();
     let cell = Arc::new(UnitCell::new(tid, new.lun, core, opened));
-    let unit = UnitState { cell: cell.clone(), store: new.store, path: new.path, flags: new.flags, created, changing: false };
+    let configured = configured(&new);
+    let unit = UnitState { cell: cell.clone(), store: new.store, path: new.path, flags: new.flags, created, changing: false, configured };
     state.targets.get_mut(&tid).ok_or(Code::NoTarget)?.units.insert(new.lun, unit);
     Ok(cell)
+}
+
+/// The configuration's view of a unit that was just made.
+fn configured(new: &NewUnit) -> admin::document::Unit {
+    admin::document::Unit {
+        block_size: Some(new.block_size.bytes()),
+        identity: new.identity.clone(),
+        removable: Some(new.path.is_none()),
+        ..admin::document::Unit::new(new.lun)
+    }
+}
+
+/// What a unit like this one had when it was made.
+pub fn first_settings_of(tid: i32, target: &str, lun: u64, unit: &UnitState) -> UnitSettings {
+    let identity = unit.configured.identity.clone();
+    settings(
+        tid,
+        target,
+        &NewUnit { lun, store: unit.store, path: unit.path.clone(), flags: unit.flags, block_size: BlockSize::B512, identity, opened: None },
+    )
 }
 
 fn settings(tid: i32, target: &str, new: &NewUnit) -> UnitSettings {
@@ -221,7 +260,7 @@ pub fn delete(context: &mut Context<'_>, tid: i32, lun: u64, force: bool) -> Rep
     }
     let unit = context.state.unit(tid, lun).ok_or(Code::NoUnit)?;
     let active = unit.cell.lock().awaited_tasks();
-    if active > 0 && !force {
+    if active > 0 && !force && !context.forced {
         return Err(Code::UnitActive.because(format!("{active} command(s)")));
     }
     remove(context, tid, lun);

@@ -250,17 +250,7 @@ pub fn until(done: impl Fn() -> bool) {
 
 /// A memory disk.
 pub fn disk(tid: i32, lun: u64) -> Request {
-    Request::UnitNew(UnitNew {
-        tid,
-        lun,
-        device_type: 0,
-        path: Some(BYTES.to_string()),
-        bstype: Some("memory".into()),
-        bsopts: None,
-        bsoflags: None,
-        blocksize: None,
-        parameters: Vec::new(),
-    })
+    Request::UnitNew(UnitNew { tid, lun, path: Some(BYTES.to_string()), bstype: Some("memory".into()), ..UnitNew::default() })
 }
 
 /// An initiator on a blocking socket.

@@ -160,6 +160,14 @@ impl ModePages {
         Ok(())
     }
 
+    /// A page is again as a new unit, which has the pages `own`, has it: with its changeable bits, or not at all.
+    pub(crate) fn restore_page(&mut self, page: u8, subpage: u8, own: &ModePages) {
+        self.pages.retain(|it| (it.page, it.subpage) != (page, subpage));
+        if let Some(known) = own.pages.iter().find(|it| (it.page, it.subpage) == (page, subpage)) {
+            self.insert(known.clone());
+        }
+    }
+
     fn insert(&mut self, page: ModePage) {
         match self.pages.binary_search_by_key(&(page.page, page.subpage), |it| (it.page, it.subpage)) {
             Ok(at) => self.pages[at] = page,

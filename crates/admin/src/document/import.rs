@@ -1,0 +1,1 @@
+//! targets.conf as a document.
