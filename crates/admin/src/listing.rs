@@ -9,6 +9,8 @@ pub struct Target {
     pub name: String,
     /// Driver.
     pub driver: String,
+    /// `ready` or `offline`.
+    pub state: String,
     /// Sessions and the connections of each.
     pub sessions: Vec<(u64, Vec<u64>)>,
     /// Units by number, the controller included.
@@ -32,6 +34,8 @@ pub struct Unit {
     pub path: Option<String>,
     /// Writes are refused.
     pub readonly: bool,
+    /// Everything that is shown of it, these facts too: label and value.
+    pub rows: Vec<(String, String)>,
 }
 
 /// Sections of a target that list names, which may look like anything.
@@ -79,6 +83,7 @@ impl Target {
         let number = value.parse().ok();
         match (key, number) {
             ("Driver", _) => self.driver = value.to_owned(),
+            ("State", _) => self.state = value.to_owned(),
             ("I_T nexus", Some(sid)) => self.sessions.push((sid, Vec::new())),
             ("    Connection", Some(cid)) => self.sessions.last_mut().into_iter().for_each(|session| session.1.push(cid)),
             ("LUN", Some(lun)) => self.units.push(Unit { lun, ..Unit::default() }),
@@ -94,6 +99,7 @@ impl Target {
 
 impl Unit {
     fn fact(&mut self, key: &str, value: &str) {
+        self.rows.extend(key.strip_prefix("    ").map(|label| (label.to_owned(), value.to_owned())));
         match key {
             "    Type" => self.kind = value.to_owned(),
             "    Readonly" => self.readonly = value == "Yes",
@@ -154,12 +160,19 @@ Target 2147483647: iqn.x:b
 
     #[test]
     fn a_list_comes_apart() {
-        let controller = Unit { lun: 0, kind: "controller".into(), store: "null".into(), path: None, readonly: false };
-        let disk = Unit { lun: 2, kind: "disk".into(), store: "rdwr".into(), path: Some("/a: b".into()), readonly: true };
+        let rows = |values: &[&str]| {
+            let labels = ["Type", "Readonly", "Backing store type", "Backing store path", "Backing store flags"];
+            labels.iter().zip(values).map(|(label, value)| ((*label).to_owned(), (*value).to_owned())).collect()
+        };
+        let shown = rows(&["controller", "No", "null", "None"]);
+        let controller = Unit { lun: 0, kind: "controller".into(), store: "null".into(), path: None, readonly: false, rows: shown };
+        let shown = rows(&["disk", "Yes", "rdwr", "/a: b", "sync"]);
+        let disk = Unit { lun: 2, kind: "disk".into(), store: "rdwr".into(), path: Some("/a: b".into()), readonly: true, rows: shown };
         let first = Target {
             tid: 1,
             name: "iqn.x:a".into(),
             driver: "iscsi".into(),
+            state: "ready".into(),
             sessions: vec![(3, vec![0, 1])],
             units: vec![controller, disk],
             accounts: vec![("LUN: 7".into(), false), ("o".into(), true)],

@@ -138,3 +138,70 @@ fn a_refusal_is_told_with_the_call_and_ends_the_run() {
     assert!(place.admin("-e -c t.conf --ignore-errors").status.success());
     assert!(place.works("-s").contains("iqn.x:c\n"));
 }
+
+/// A login that stays, until it is dropped or the daemon ends it.
+fn log_in(place: &Place, target: &str) -> std::net::TcpStream {
+    use iscsi::initiator::{Connection, Event, Settings};
+    use std::io::{Read, Write};
+    let shown = place.command(env!("CARGO_BIN_EXE_tgtadm")).args(["--mode", "portal", "--op", "show"]).output().expect("tgtadm runs");
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    let portal = shown.strip_prefix("Portal: ").and_then(|rest| rest.split(',').next()).expect("a portal").to_owned();
+    let mut stream = std::net::TcpStream::connect(portal).expect("connects");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a limit");
+    let mut connection = Connection::new(Settings::new("iqn.y:b", Some(target)));
+    let mut bytes = vec![0; 65536];
+    loop {
+        while let Some(out) = connection.poll_output() {
+            stream.write_all(&out).expect("sends");
+        }
+        match connection.poll_event() {
+            Some(Event::LoggedIn { .. }) => return stream,
+            Some(other) => panic!("{other:?}"),
+            None => {}
+        }
+        let count = stream.read(&mut bytes).expect("an answer");
+        assert!(count > 0, "the daemon hung up");
+        connection.handle_bytes(&bytes[..count]);
+    }
+}
+
+#[test]
+fn an_update_leaves_alone_what_did_not_change() {
+    if !is_root() {
+        return;
+    }
+    let mut place = Place::new("same");
+    for name in ["a.img", "b.img"] {
+        fs::File::create(place.folder.join(name)).and_then(|file| file.set_len(1 << 20)).expect("an image");
+    }
+    let folder = place.folder.display().to_string();
+    let text = |block_a: &str| {
+        format!(
+            "<target iqn.x:a>\n<backing-store {folder}/a.img>\nallow-in-use yes\n{block_a}</backing-store>\nincominguser u secret\nMaxBurstLength 131072\n</target>\n\
+             <target iqn.x:b>\nbacking-store {folder}/b.img\nallow-in-use yes\nwrite-cache on\nnop_interval 30\ninitiator-name iqn.y:*\n</target>\n"
+        )
+    };
+    place.write("t.conf", &text(""));
+    place.start();
+    place.works("-e -c t.conf");
+    let session = log_in(&place, "iqn.x:b");
+    let told = place.works("-v -f --update ALL -c t.conf");
+    assert!(!told.contains("--op delete") && !told.contains("--op new"), "{told}");
+    assert!(told.contains("# Target iqn.x:a did not change\n") && told.contains("# Target iqn.x:b did not change\n"), "{told}");
+    assert!(place.works("-s").contains("Initiator: iqn.y:b"), "the session is gone");
+
+    // One changes: it is made again, the other keeps its session.
+    place.write("t.conf", &text("readonly 1\n"));
+    let told = place.works("-v -f --update ALL -c t.conf");
+    assert!(told.contains("# Removing target: iqn.x:a\n") && told.contains("# Target iqn.x:b did not change\n"), "{told}");
+    let shown = place.works("-s");
+    assert!(shown.contains("Readonly: Yes") && shown.contains("Initiator: iqn.y:b"), "{shown}");
+
+    // The file of the other has grown.
+    fs::File::options().write(true).open(place.folder.join("b.img")).and_then(|file| file.set_len(64 << 20)).expect("it grows");
+    let told = place.works("-v -f --update iqn.x:b -c t.conf");
+    assert!(told.contains("# Removing target: iqn.x:b\n"), "{told}");
+    let shown = place.works("-s");
+    assert!(shown.contains("Size: 67 MB") && !shown.contains("Initiator: iqn.y:b"), "{shown}");
+    drop(session);
+}

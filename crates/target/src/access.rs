@@ -43,7 +43,8 @@ pub fn address_matches(rule: &str, peer: IpAddr) -> bool {
     }
 }
 
-/// True when `name` is `rule`, letter by letter, where `*` in the rule stands for any text and `?` for any one character.
+/// True when `name` is `rule`, letter by letter, where `*` in the rule stands for any text and `?` for any one character. Capital and small letters are the
+/// same: iSCSI names are compared in their normal form, which has small ones (RFC 3722 3.3; of other alphabets than ASCII initiators must send it).
 pub fn name_matches(rule: &str, name: &str) -> bool {
     let (rule, name) = (rule.as_bytes(), name.as_bytes());
     let (mut at, mut position) = (0, 0);
@@ -63,7 +64,7 @@ pub fn name_matches(rule: &str, name: &str) -> bool {
                 }
                 at += 1;
             }
-            Some(&byte) if byte == name[position] => {
+            Some(&byte) if byte.eq_ignore_ascii_case(&name[position]) => {
                 at += 1;
                 position += 1;
             }
@@ -115,6 +116,7 @@ fn parse_bits(text: &str) -> Option<u32> {
 mod tests {
     use super::*;
     use alloc::string::ToString;
+    use proptest::prelude::*;
 
     fn address(text: &str) -> IpAddr {
         text.parse().unwrap()
@@ -180,7 +182,12 @@ mod tests {
     fn names_match_exactly_or_by_wildcard() {
         for (rule, name, expected) in [
             ("iqn.a", "iqn.a", true),
-            ("iqn.a", "iqn.A", false),
+            ("iqn.a", "iqn.A", true),
+            ("IQN.2026-01.*:Host?", "iqn.2026-01.x:hOST7", true),
+            ("iqn.[ab]", "iqn.a", false),
+            ("iqn.[ab]", "iqn.[ab]", true),
+            ("iqn.\\*", "iqn.x", false),
+            ("iqn.é", "iqn.É", false),
             ("iqn.a", "iqn.ab", false),
             ("iqn.*", "iqn.2026-01.x:disk", true),
             ("iqn.*", "eui.0123", false),
@@ -195,6 +202,88 @@ mod tests {
             ("", "x", false),
         ] {
             assert_eq!(name_matches(rule, name), expected, "{rule} {name}");
+        }
+    }
+
+    /// The wildcard rules as a definition that can be read at a glance.
+    fn matches_by_definition(rule: &[char], name: &[char]) -> bool {
+        match rule.split_first() {
+            None => name.is_empty(),
+            Some(('*', rest)) => (0..=name.len()).any(|from| matches_by_definition(rest, &name[from..])),
+            Some(('?', rest)) => !name.is_empty() && matches_by_definition(rest, &name[1..]),
+            Some((letter, rest)) => name.first().is_some_and(|first| first.eq_ignore_ascii_case(letter)) && matches_by_definition(rest, &name[1..]),
+        }
+    }
+
+    /// First and last address of a network, by counting.
+    fn range(address: IpAddr, bits: u32) -> (u128, u128) {
+        let (value, width) = match address {
+            IpAddr::V4(address) => (u128::from(address.to_bits()), 32),
+            IpAddr::V6(address) => (address.to_bits(), 128),
+        };
+        // 2 to the power of what is left; for /0 of IPv6 everything there is.
+        match 1u128.checked_shl(width - bits) {
+            Some(size) => (value / size * size, value / size * size + (size - 1)),
+            None => (0, u128::MAX),
+        }
+    }
+
+    fn value(address: IpAddr) -> u128 {
+        match address {
+            IpAddr::V4(address) => u128::from(address.to_bits()),
+            IpAddr::V6(address) => address.to_bits(),
+        }
+    }
+
+    /// Two addresses of one family, the second often near the first, and a prefix length.
+    fn addresses() -> impl Strategy<Value = (IpAddr, IpAddr, u32)> {
+        let four = (any::<u32>(), any::<u32>(), 0u32..=32, any::<bool>()).prop_map(|(one, other, bits, near)| {
+            let other = if near { one ^ (other.checked_shr(bits).unwrap_or(0)) } else { other };
+            (IpAddr::V4(one.into()), IpAddr::V4(other.into()), bits)
+        });
+        let six = (any::<u128>(), any::<u128>(), 0u32..=128, any::<bool>()).prop_map(|(one, other, bits, near)| {
+            let other = if near { one ^ (other.checked_shr(bits).unwrap_or(0)) } else { other };
+            (IpAddr::V6(one.into()), IpAddr::V6(other.into()), bits)
+        });
+        prop_oneof![four, six]
+            .prop_filter("IPv4 in an IPv6 dress is IPv4", |(one, other, _)| one.to_canonical() == *one && other.to_canonical() == *other)
+    }
+
+    proptest! {
+        #[test]
+        fn a_network_covers_its_range_and_nothing_else((network, peer, bits) in addresses()) {
+            let (first, last) = range(network, bits);
+            let expected = (first..=last).contains(&value(peer));
+            let bracketed = if network.is_ipv6() { alloc::format!("[{network}]/{bits}") } else { alloc::format!("{network}/{bits}") };
+            prop_assert_eq!(address_matches(&alloc::format!("{network}/{bits}"), peer), expected);
+            prop_assert_eq!(address_matches(&bracketed, peer), expected);
+            prop_assert_eq!(address_matches(&network.to_string(), peer), network == peer);
+            if let (IpAddr::V4(four), IpAddr::V4(from)) = (network, peer) {
+                let mapped = IpAddr::V6(from.to_ipv6_mapped());
+                prop_assert_eq!(address_matches(&alloc::format!("{network}/{bits}"), mapped), expected);
+                prop_assert_eq!(address_matches(&alloc::format!("{}/{}", four.to_ipv6_mapped(), bits + 96), peer), expected);
+            }
+        }
+
+        #[test]
+        fn a_network_of_one_family_covers_nobody_of_the_other(four: u32, six: u128, bits in 0u32..=128) {
+            let (four, six) = (IpAddr::V4(four.into()), IpAddr::V6(six.into()));
+            prop_assume!(six.to_canonical() == six);
+            let rules = [alloc::format!("{six}/{bits}"), alloc::format!("{four}/{}", bits.min(32))];
+            prop_assert!(!address_matches(&rules[0], four));
+            prop_assert!(!address_matches(&rules[1], six));
+        }
+
+        #[test]
+        fn wildcards_match_as_defined(rule in "[abA*?é]{0,8}", name in "[abBé]{0,8}") {
+            let (letters, text): (Vec<char>, Vec<char>) = (rule.chars().collect(), name.chars().collect());
+            prop_assert_eq!(name_matches(&rule, &name), matches_by_definition(&letters, &text));
+        }
+
+        #[test]
+        fn no_rule_makes_it_panic(rule in "\\PC{0,24}", name in "\\PC{0,24}", peer: u128) {
+            address_matches(&rule, IpAddr::V6(peer.into()));
+            name_matches(&rule, &name);
         }
     }
 }

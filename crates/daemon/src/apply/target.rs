@@ -149,8 +149,15 @@ pub fn bind(context: &mut Context<'_>, tid: i32, rules: &[Binding]) -> Reply {
     if !context.state.targets.contains_key(&tid) {
         return Err(Code::NoTarget.into());
     }
+    let before = context.state.targets.get(&tid).map(|target| (target.access.clone(), target.hosts.clone()));
     for rule in rules {
-        bind_one(&mut context.state, tid, rule)?;
+        if let Err(failure) = bind_one(&mut context.state, tid, rule) {
+            // All or none: who asks again must not be told that half of it exists already.
+            if let (Some(target), Some((access, hosts))) = (context.state.targets.get_mut(&tid), before) {
+                (target.access, target.hosts) = (access, hosts);
+            }
+            return Err(failure);
+        }
     }
     DONE
 }

@@ -314,3 +314,19 @@ fn isns_on_without_a_server_succeeds_shows_off_and_keeps_strangers_out() {
     assert_eq!(set(vec![SystemSetting::IsnsAccessControl(false)]), 0);
     assert_eq!(admitted(), None);
 }
+
+#[test]
+fn a_rule_by_address_and_one_by_name_are_bound_together_or_not_at_all() {
+    let (control, _) = control(false);
+    target(&control, 1, "iqn.2020-01.com.example:a");
+    let rules = |address: &str, name: &str| vec![Binding::Address(address.into()), Binding::Name(name.into())];
+    let bind = |rules| number(&ask(&control, Request::TargetBind { tid: 1, rules }));
+    let bound = || shown(&control).first().map(|target| (target.addresses.clone(), target.names.clone())).expect("target");
+    assert_eq!(bind(rules("10.0.0.0/8", "iqn.x:*")), 0);
+    assert_eq!(bound(), (vec!["10.0.0.0/8".into()], vec!["iqn.x:*".into()]));
+    assert_eq!(bind(rules("192.0.2.1", "iqn.x:*")), 12);
+    assert_eq!(bound(), (vec!["10.0.0.0/8".into()], vec!["iqn.x:*".into()]), "nothing is left of the refused request");
+    let rules = rules("10.0.0.0/8", "iqn.x:*");
+    assert_eq!(number(&ask(&control, Request::TargetUnbind { tid: 1, rules })), 0);
+    assert_eq!(bound(), (Vec::new(), Vec::new()));
+}

@@ -26,8 +26,7 @@ impl Session {
     /// Makes a target of the configuration, with its former number if it had one.
     pub(crate) fn add(&mut self, name: &str, former: Option<u64>) -> Result<(), Stop> {
         let Some(wanted) = self.configuration.targets.get(name).cloned() else { return Ok(()) };
-        let driver = wanted.driver.as_ref().or(self.configuration.default_driver.as_ref());
-        let making = Making { driver: driver.map_or_else(|| DRIVER.to_owned(), Clone::clone), tid: self.number(&wanted, former) };
+        let making = Making { driver: self.driver_of(&wanted).to_owned(), tid: self.number(&wanted, former) };
         self.comment(&format!("Adding target: {name}"));
         let call = self.call(Some(&making.driver)).plain("--op new --mode target --tid").value(&making.tid);
         // Its number may be somebody else's: what is meant for this target must not go there.
@@ -36,6 +35,10 @@ impl Session {
         }
         self.targets.push(Target { tid: making.tid.parse().unwrap_or_default(), name: name.to_owned(), ..Target::default() });
         wanted.steps.iter().try_for_each(|step| self.step(&making, step))
+    }
+
+    pub(crate) fn driver_of<'a>(&'a self, wanted: &'a Wanted) -> &'a str {
+        wanted.driver.as_deref().or(self.configuration.default_driver.as_deref()).unwrap_or(DRIVER)
     }
 
     /// The number it asks for, or had, or else the one above the highest; nobody gets one that another target asks for.

@@ -114,7 +114,7 @@ mod tests {
     }
 
     fn disk(lun: u64, path: &str) -> Unit {
-        Unit { lun, kind: "disk".into(), store: "rdwr".into(), path: Some(path.into()), readonly: false }
+        Unit { lun, kind: "disk".into(), store: "rdwr".into(), path: Some(path.into()), ..Unit::default() }
     }
 
     fn target(name: &str, units: Vec<Unit>) -> Target {

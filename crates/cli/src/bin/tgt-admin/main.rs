@@ -7,6 +7,7 @@ mod call;
 mod change;
 mod direct;
 mod dump;
+mod same;
 mod session;
 
 use std::env;

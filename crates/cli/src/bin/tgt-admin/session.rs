@@ -14,6 +14,7 @@ use admin::options::tgtadm::NO_DAEMON;
 
 use crate::busy::Users;
 use crate::call::{Call, print};
+use crate::same;
 
 /// Exit status of what cannot be done.
 const IMPOSSIBLE: u8 = 1;
@@ -124,6 +125,10 @@ impl Session {
     fn update_one(&mut self, name: &str) -> Result<(), Stop> {
         let known = self.configuration.targets.contains_key(name);
         let tid = match self.live(name).cloned() {
+            Some(target) if self.is_unchanged(name, &target) => {
+                self.comment(&format!("Target {name} did not change"));
+                return Ok(());
+            }
             Some(target) => {
                 if !self.remove(&target, "updated")? {
                     return Ok(());
@@ -144,6 +149,13 @@ impl Session {
             self.tell("");
         }
         Ok(())
+    }
+
+    /// Whether the daemon serves the target as the configuration has it. Asked of the daemon when it comes to it; without an answer it counts as changed.
+    fn is_unchanged(&self, name: &str, live: &Target) -> bool {
+        let Some(wanted) = self.configuration.targets.get(name) else { return false };
+        let shown = self.call(None).plain("--op show --mode target --tid").value(&live.tid.to_string()).make();
+        shown.is_ok_and(|shown| same::unchanged(wanted, self.driver_of(wanted), live, &String::from_utf8_lossy(&shown)))
     }
 
     /// `--offline` and `--ready`.
