@@ -16,7 +16,7 @@ impl Table {
 
     /// Adds a row.
     pub fn row(&mut self, cells: Vec<String>) {
-        self.rows.push(cells);
+        self.rows.push(cells.iter().map(|cell| plain(cell)).collect());
     }
 
     /// The text, every line with a newline, no blanks at line ends.
@@ -38,10 +38,15 @@ impl Table {
     }
 }
 
+/// Without control characters: names and aliases are what initiators say they are, and a terminal obeys what it is sent.
+pub fn plain(text: &str) -> String {
+    text.chars().map(|letter| if letter.is_control() { '?' } else { letter }).collect()
+}
+
 /// Facts, a line each: what it is, two blanks, the fact.
 pub fn facts(rows: &[(&str, String)]) -> String {
     let width = rows.iter().map(|row| row.0.len()).max().unwrap_or(0);
-    rows.iter().map(|(what, fact)| format!("{}\n", format!("{what:<width$}  {fact}").trim_end())).collect()
+    rows.iter().map(|(what, fact)| format!("{}\n", format!("{what:<width$}  {}", plain(fact)).trim_end())).collect()
 }
 
 /// `1 unit`, `2 units`.
@@ -56,6 +61,14 @@ mod tests {
     #[test]
     fn facts_line_up() {
         assert_eq!(facts(&[("name", "a".into()), ("of", String::new())]), "name  a\nof\n");
+    }
+
+    #[test]
+    fn a_terminal_is_sent_no_commands_of_initiators() {
+        let mut table = Table::new(&["ALIAS"]);
+        table.row(vec!["a\u{1b}[2J\nb".into()]);
+        assert_eq!(table.text(), "ALIAS\na?[2J?b\n");
+        assert_eq!(facts(&[("alias", "\u{9b}x".into())]), "alias  ?x\n");
     }
 
     #[test]

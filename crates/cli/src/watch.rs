@@ -35,6 +35,12 @@ pub fn print(connect: &Connect, shown: &Shown) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Prints a line for people.
+pub fn say(line: &str) -> Result<ExitCode> {
+    let _ = std::io::stdout().lock().write_all(format!("{line}\n").as_bytes());
+    Ok(ExitCode::SUCCESS)
+}
+
 /// Prints what `look` sees; with `--watch` again whenever that is something else, until the reader or the daemon goes away.
 pub fn run(connect: &Connect, watch: Watch, mut look: impl FnMut(&Daemon) -> Result<Shown>) -> Result<ExitCode> {
     let daemon = Daemon::find(connect)?;

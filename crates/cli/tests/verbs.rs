@@ -473,6 +473,8 @@ fn refusals_name_the_field_and_what_is_allowed() {
     let unknown = daemon.refused("unit set 1/1 product_id=x colour=red");
     assert!(unknown.starts_with("a disk has no setting 'colour': scsi_id, "), "{unknown}");
     assert!(daemon.shown().contains("Online: Yes"), "a mistake changes nothing");
+    // What only the daemon can judge is refused when its turn comes.
+    assert_eq!(daemon.refused("unit set 1/1 product_id=x path=1M"), "a medium is in: set online=0 first (changed before: product_id=x)");
     for usage in
         ["target", "target set 1", "target set 1 state", "unit add 1", "unit add 1 a.img --null", "unit show 1", "account bind a", "target add x"]
     {

@@ -143,6 +143,5 @@ fn tell(connect: &Connect, user: &str, what: &str) -> Result<ExitCode> {
     if connect.json {
         return watch::print(connect, &show(&lines(&Daemon::find(connect)?)?, user)?);
     }
-    println!("account {user} {what}");
-    Ok(ExitCode::SUCCESS)
+    watch::say(&format!("account {user} {what}"))
 }

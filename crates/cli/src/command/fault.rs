@@ -6,6 +6,7 @@ use admin::reply::Answer;
 use admin::request::{FaultSelection, Request};
 use admin::view::RuleLine;
 use anyhow::{Result, anyhow, bail};
+use serde_json::json;
 
 use crate::arguments::{Connect, Fault, FaultAction};
 use crate::client::{self, Daemon};
@@ -97,13 +98,11 @@ fn remove(connect: &Connect, selections: &[FaultSelection]) -> Result<ExitCode> 
             other => return Err(client::unexpected(&other)),
         }
     }
-    match (connect.json, removed) {
-        (true, _) => println!("{{\"removed\":{removed}}}"),
-        (false, 0) => println!("there was no such rule"),
-        (false, 1) => println!("1 rule removed"),
-        (false, _) => println!("{removed} rules removed"),
-    }
-    Ok(ExitCode::SUCCESS)
+    let text = match removed {
+        0 => "there was no such rule\n".into(),
+        count => format!("{} removed\n", counted(usize::try_from(count).unwrap_or(usize::MAX), "rule")),
+    };
+    watch::print(connect, &Shown::new(&json!({ "removed": removed }), text)?)
 }
 
 fn selections(rules: &[String], all: bool, tid: Option<i32>, lun: Option<u64>) -> Result<Vec<FaultSelection>> {

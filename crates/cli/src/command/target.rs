@@ -8,7 +8,7 @@ use admin::reply::Answer;
 use admin::request::{Binding, Request};
 use admin::setting::{self, Redirect};
 use admin::view::{TargetParametersView, TargetView};
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 use daemon::size;
 use serde::Serialize;
 use serde_json::json;
@@ -175,10 +175,21 @@ fn checked(settings: &[Assignment]) -> Result<Vec<(&'static str, String)>> {
 }
 
 fn update(daemon: &Daemon, tid: i32, settings: &[(&'static str, String)]) -> Result<()> {
-    for (name, value) in settings {
-        daemon.ask(Request::TargetUpdate { tid, name: (*name).into(), value: value.clone() })?;
+    for (done, (name, value)) in settings.iter().enumerate() {
+        let request = Request::TargetUpdate { tid, name: (*name).into(), value: value.clone() };
+        daemon.ask(request).map_err(|error| after(error, &words(&settings[..done])))?;
     }
     Ok(())
+}
+
+/// `KEY=VALUE, KEY=VALUE`.
+pub fn words<K: AsRef<str>>(settings: &[(K, String)]) -> String {
+    settings.iter().map(|(key, value)| format!("{}={value}", key.as_ref())).collect::<Vec<_>>().join(", ")
+}
+
+/// A refusal of a setting, when others are changed already.
+pub fn after(error: anyhow::Error, done: &str) -> anyhow::Error {
+    if done.is_empty() { error } else { anyhow!("{error} (changed before: {done})") }
 }
 
 fn set(connect: &Connect, name: &str, settings: &[Assignment]) -> Result<ExitCode> {
@@ -190,9 +201,7 @@ fn set(connect: &Connect, name: &str, settings: &[Assignment]) -> Result<ExitCod
     if connect.json {
         return watch::print(connect, &show(&daemon, &target.tid.to_string())?);
     }
-    let words: Vec<String> = settings.iter().map(|(name, value)| format!("{name}={value}")).collect();
-    println!("target {}: {}", target.tid, words.join(", "));
-    Ok(ExitCode::SUCCESS)
+    watch::say(&format!("target {}: {}", target.tid, words(&settings)))
 }
 
 fn remove(connect: &Connect, names: &[String], force: bool) -> Result<ExitCode> {

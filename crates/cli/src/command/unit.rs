@@ -13,6 +13,7 @@ use daemon::size;
 use serde::Serialize;
 use serde_json::json;
 
+use super::target;
 use crate::arguments::{Assignment, Connect, Unit, UnitAction, UnitAdd, UnitPlace, UnitSwap};
 use crate::client::{self, Daemon, Refusal};
 use crate::naming;
@@ -258,15 +259,14 @@ fn set(connect: &Connect, place: &UnitPlace, settings: &[Assignment]) -> Result<
         *value = absolute(value)?;
     }
     // One at a time, so that a refusal is that of its setting, and none after it is changed.
-    for pair in &settings {
-        daemon.ask(Request::UnitUpdate { tid: target.tid, lun: unit.lun, parameters: vec![pair.clone()] })?;
+    for (done, pair) in settings.iter().enumerate() {
+        let request = Request::UnitUpdate { tid: target.tid, lun: unit.lun, parameters: vec![pair.clone()] };
+        daemon.ask(request).map_err(|error| target::after(error, &target::words(&settings[..done])))?;
     }
     if connect.json {
         return watch::print(connect, &show_one(&daemon, &UnitPlace { target: target.tid.to_string(), lun: unit.lun })?);
     }
-    let words: Vec<String> = settings.iter().map(|(key, value)| format!("{key}={value}")).collect();
-    println!("unit {}/{}: {}", target.tid, unit.lun, words.join(", "));
-    Ok(ExitCode::SUCCESS)
+    watch::say(&format!("unit {}/{}: {}", target.tid, unit.lun, target::words(&settings)))
 }
 
 fn remove(connect: &Connect, places: &[UnitPlace], force: bool) -> Result<ExitCode> {
