@@ -43,6 +43,7 @@ const FILES: &[(&str, &[&str])] = &[
     ("device/src/primary/mode_sense.rs", &["1a", "5a"]),
     ("device/src/primary/opcodes.rs", &["a3/0c", "a3/0d"]),
     ("device/src/primary/start_stop.rs", &["1b", "1e"]),
+    ("target/src/port_groups.rs", &["a3/0a", "a4/0a"]),
     ("target/src/primary.rs", &["03", "16", "17", "56", "57", "a0"]),
     ("target/src/reservation/report.rs", &["5e/00", "5e/01", "5e/02", "5e/03"]),
     ("target/src/reservation/change.rs", &["5f/00", "5f/01", "5f/02", "5f/03", "5f/04", "5f/06", "5f/07", "5f/08"]),

@@ -49,6 +49,31 @@ pub(crate) struct Geometry {
     pub(crate) rotation_rate: u16,
 }
 
+/// TPGS of standard INQUIRY data: how the states of target port groups change.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TargetPortGroupSupport {
+    /// Initiators hear nothing of them.
+    None,
+    /// By the target alone.
+    Implicit,
+    /// By SET TARGET PORT GROUPS alone.
+    Explicit,
+    /// By both.
+    Both,
+}
+
+impl TargetPortGroupSupport {
+    /// The two bits of the field.
+    pub(crate) const fn field(self) -> u8 {
+        match self {
+            TargetPortGroupSupport::None => 0,
+            TargetPortGroupSupport::Implicit => 1,
+            TargetPortGroupSupport::Explicit => 2,
+            TargetPortGroupSupport::Both => 3,
+        }
+    }
+}
+
 /// A logical unit: a disk (SBC) or the controller at LUN 0 (SCC).
 #[derive(Debug)]
 pub struct Device {
@@ -63,6 +88,7 @@ pub struct Device {
     /// Nexuses that prevent removal of the medium.
     prevents: Vec<u64>,
     notices: VecDeque<Notice>,
+    port_groups: TargetPortGroupSupport,
     flush_failed: bool,
     /// Time of the last input, and of the first: power on.
     now: u64,
@@ -104,6 +130,7 @@ impl Device {
             geometry: Geometry::default(),
             prevents: Vec::new(),
             notices: VecDeque::new(),
+            port_groups: TargetPortGroupSupport::Both,
             flush_failed: false,
             now: 0,
             powered: None,
@@ -170,15 +197,34 @@ impl Device {
     pub fn lookup(&self, cdb: &[u8]) -> Result<&'static CommandRow, Outcome> {
         match command::lookup(self.kind, cdb) {
             Ok(row) if self.offers(row) => Ok(row),
+            Ok(row) if row.service_action.is_some() => Err(cdb::bad_field(1, Some(4))),
             Ok(_) | Err(Refusal::InvalidOperationCode) => Err(Outcome::check(Sense::illegal(Asc::INVALID_OPERATION_CODE))),
             Err(Refusal::InvalidServiceAction) => Err(cdb::bad_field(1, Some(4))),
             Err(Refusal::TooShort) => Err(Outcome::check(Sense::illegal(Asc::INVALID_FIELD_IN_CDB))),
         }
     }
 
-    /// Does this unit have the command? UNMAP needs thin provisioning.
+    /// Does this unit have the command? UNMAP needs thin provisioning, those of target port groups what the unit supports of them.
     pub(crate) fn offers(&self, row: &CommandRow) -> bool {
-        row.device_types.contains(&self.kind) && (row.operation != Operation::Unmap || self.thin())
+        let here = match row.operation {
+            Operation::Unmap => self.thin(),
+            Operation::ReportTargetPortGroups => self.port_groups != TargetPortGroupSupport::None,
+            Operation::SetTargetPortGroups => matches!(self.port_groups, TargetPortGroupSupport::Explicit | TargetPortGroupSupport::Both),
+            _ => true,
+        };
+        here && row.device_types.contains(&self.kind)
+    }
+
+    /// TPGS of standard INQUIRY data. A controller has no target port groups to tell of.
+    pub(crate) fn target_port_group_support(&self) -> TargetPortGroupSupport {
+        if self.kind == DeviceType::DISK { self.port_groups } else { TargetPortGroupSupport::None }
+    }
+
+    /// Which changes of target port group states initiators are told of, and may ask for. All hear of a change (6/3F03).
+    pub fn set_target_port_group_support(&mut self, support: TargetPortGroupSupport) {
+        if replace(&mut self.port_groups, support) {
+            self.notify(INQUIRY_DATA_CHANGED, None);
+        }
     }
 
     /// Gates before the range check, in SAM's order: control byte, ready, medium, write protection, then fields of the CDB and parameter lengths.

@@ -25,7 +25,7 @@ pub mod primary;
 mod progress;
 mod statistics;
 
-pub use device::Device;
+pub use device::{Device, TargetPortGroupSupport};
 pub use operation::{Extent, Notice, PortIdentity, Request, Step, StoreAnswer, StoreFault, StoreOp, StoreResult};
 pub use parameter::{Medium, Parameter, ParameterError, UnitSettings, UnitView};
 pub use primary::control::{Interlock, QueueErrors};

@@ -87,6 +87,8 @@ pub enum Operation {
     SetTimestamp,
     SecurityProtocolOut,
     ReadDefectData12,
+    ReportTargetPortGroups,
+    SetTargetPortGroups,
     ReportSupportedOperationCodes,
     ReportSupportedTaskManagementFunctions,
     Read12,
@@ -374,7 +376,7 @@ mod tests {
         }
         let disk: BTreeSet<Operation> = rows_for(DeviceType::DISK).map(|row| row.operation).collect();
         assert_eq!(disk.len(), rows_for(DeviceType::DISK).count());
-        assert_eq!(disk.len(), 69, "one row for every operation");
+        assert_eq!(disk.len(), 71, "one row for every operation");
         for &operation in &disk {
             assert_eq!(by_operation(operation).map(|row| row.operation), Some(operation));
         }

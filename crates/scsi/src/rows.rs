@@ -3,6 +3,7 @@
 mod block;
 mod medium;
 mod monitor;
+mod port_group;
 mod primary;
 mod reservation;
 
@@ -15,7 +16,7 @@ const DISK: &[DeviceType] = &[DeviceType::DISK];
 const CONTROLLER: &[DeviceType] = &[DeviceType::CONTROLLER];
 
 /// The files, in order.
-const FILES: [&[CommandRow]; 5] = [primary::ROWS, reservation::ROWS, monitor::ROWS, block::ROWS, medium::ROWS];
+const FILES: [&[CommandRow]; 6] = [primary::ROWS, reservation::ROWS, port_group::ROWS, monitor::ROWS, block::ROWS, medium::ROWS];
 
 const COUNT: usize = count();
 

@@ -22,6 +22,7 @@ pub mod effect;
 pub mod flight;
 pub mod management;
 pub mod nexus;
+pub mod port_groups;
 mod primary;
 pub mod reservation;
 mod reserve_out;

@@ -8,8 +8,8 @@ use scsi::{Asc, Lun, Outcome, Sense, SenseFormat, SenseKey};
 
 use crate::attention::{self, REPORTED_LUNS_CHANGED};
 use crate::reservation::{Action, Reservations};
-use crate::reserve_out;
 use crate::unit::Unit;
+use crate::{port_groups, reserve_out};
 
 /// Least ALLOCATION LENGTH of REPORT LUNS.
 const REPORT_LUNS_LEAST: u32 = 16;
@@ -29,9 +29,19 @@ impl Unit {
             Operation::PersistentReserveInReadReservation => Outcome::inline(self.reservations.read_reservation(allocation)),
             Operation::PersistentReserveInReportCapabilities => Outcome::inline(Reservations::report_capabilities(allocation)),
             Operation::PersistentReserveInReadFullStatus => Outcome::inline(self.reservations.read_full_status(allocation)),
+            Operation::ReportTargetPortGroups => self.report_target_port_groups(slot),
+            Operation::SetTargetPortGroups => return Some(port_groups::begin(task)),
             operation => return Some(reserve_out::begin(Action::of(operation)?, task)),
         };
         Some(Step::Finish(outcome))
+    }
+
+    /// The parameter list of such a command is there. `None`: it waits for something else now.
+    pub(crate) fn primary_fetched(&mut self, slot: usize, data: &[u8]) -> Option<Step> {
+        match self.tasks.get(slot).row.map(|row| row.operation) {
+            Some(Operation::SetTargetPortGroups) => Some(self.set_target_port_groups(slot, data)),
+            _ => self.persistent_reserve_out(slot, data),
+        }
     }
 
     /// REQUEST SENSE (SPC-6 6.39): the pending unit attention, which is told by this; else why the unit is not ready; else nothing to report.
@@ -50,6 +60,10 @@ impl Unit {
 
     /// What TEST UNIT READY would say.
     fn readiness(&self, slot: usize) -> Option<Sense> {
+        let port = &self.nexus_of(slot)?.identity.port;
+        if let Err(sense) = self.check_access(Operation::TestUnitReady, port) {
+            return Some(sense);
+        }
         if self.overdue > 0 {
             return Some(Sense::new(SenseKey::NOT_READY, Asc::NOT_READY));
         }

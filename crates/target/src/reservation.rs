@@ -14,6 +14,7 @@ use alloc::vec::Vec;
 use scsi::CommandRow;
 
 pub use access::access;
+pub(crate) use access::persistent;
 pub use change::{Action, Announcement, Changes, Order, Refusal, World};
 pub use kinds::{Access, Relation, ReservationType, conflicts};
 

@@ -67,7 +67,7 @@ impl Unit {
         let (Some(action), Some(nexus)) = (task.row.and_then(|row| Action::of(row.operation)), self.nexuses.of(task)) else {
             return Err(Refusal::Conflict);
         };
-        let ports: Vec<PortIdentity> = self.ports.clone();
+        let ports: Vec<PortIdentity> = self.ports.identities();
         let nexuses: Vec<NexusIdentity> = self.nexuses.iter().map(|nexus| nexus.identity.clone()).collect();
         let world = World { ports: &ports, nexuses: &nexuses };
         let mut changes = Changes::default();

@@ -7,7 +7,7 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
-use device::{Device, Interlock, PortIdentity, Step, StoreOp, StoreResult};
+use device::{Device, Interlock, Step, StoreOp, StoreResult};
 use fault::{Action, RuleId, Rules, Stage, Subject, Verdict};
 use scsi::command::Operation;
 use scsi::planted::{Bug, is_planted};
@@ -20,6 +20,7 @@ use crate::effect::{Abort, Command, Effect, Function, FunctionResponse, NexusId,
 use crate::flight::{Ending, FlightRecord, FlightRecorder};
 use crate::management::{Pending, Waiter};
 use crate::nexus::{Entry, Nexus, Nexuses};
+use crate::port_groups::PortGroups;
 use crate::reservation::Reservations;
 use crate::task::{Point, State, Task, span};
 use crate::task_set::{TASK_LIMIT, TaskSet};
@@ -36,7 +37,7 @@ pub struct Unit {
     pub(crate) nexuses: Nexuses,
     pub(crate) reservations: Reservations,
     /// Target ports through which nexuses came, or that the administrator named.
-    pub(crate) ports: Vec<PortIdentity>,
+    pub(crate) ports: PortGroups,
     /// Task management functions and commands that wait for the end of tasks.
     pub(crate) pending: Vec<Pending>,
     /// PREEMPT AND ABORT commands whose wait ended within this input: slot, generation, too late.
@@ -65,7 +66,7 @@ impl Unit {
             tasks: TaskSet::default(),
             nexuses: Nexuses::default(),
             reservations: Reservations::new(),
-            ports: Vec::new(),
+            ports: PortGroups::default(),
             pending: Vec::new(),
             preemptions: Vec::new(),
             queue_errors: Vec::new(),
@@ -85,9 +86,7 @@ impl Unit {
     pub fn attach(&mut self, nexus: NexusId, identity: NexusIdentity) {
         let port = identity.port.clone();
         if self.nexuses.attach(nexus, identity) {
-            if !self.ports.contains(&port) {
-                self.ports.push(port);
-            }
+            self.ports.add(&port);
             self.counters.attach(nexus);
             self.attention_one(nexus, Asc::POWER_ON_OR_RESET);
         }
@@ -170,7 +169,7 @@ impl Unit {
     fn go_on_fetched(&mut self, slot: usize, data: &[u8]) {
         let step = match self.tasks.get_mut(slot).progress.as_mut() {
             Some(progress) => Some(self.device.fetched(progress, data)),
-            None => self.persistent_reserve_out(slot, data),
+            None => self.primary_fetched(slot, data),
         };
         self.publish_notices();
         if let Some(step) = step {
@@ -435,6 +434,7 @@ impl Unit {
                 return Err(Outcome::status(Status::RESERVATION_CONFLICT));
             }
         }
+        self.check_access(row.operation, &nexus.identity.port).map_err(Outcome::check)?;
         if self.overdue > 0 && row.needs_medium {
             return Err(Outcome::check(Sense::new(scsi::SenseKey::NOT_READY, Asc::NOT_READY)));
         }
@@ -448,10 +448,11 @@ impl Unit {
 
     /// All gates are passed.
     fn execute(&mut self, slot: usize) {
-        let step = match self.primary_command(slot) {
+        let mut step = match self.primary_command(slot) {
             Some(step) => step,
             None => self.begin(slot),
         };
+        self.qualify_inquiry(slot, &mut step);
         self.publish_notices();
         self.advance(slot, step);
     }

@@ -32,7 +32,7 @@ pub(super) fn releases(operation: Operation) -> bool {
 }
 
 /// PERSISTENT RESERVE IN or OUT.
-pub(super) fn persistent(operation: Operation) -> bool {
+pub(crate) fn persistent(operation: Operation) -> bool {
     Action::of(operation).is_some()
         || matches!(
             operation,
