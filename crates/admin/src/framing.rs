@@ -5,7 +5,7 @@
 
 use crate::wire::{HEADER, text_length};
 
-/// Most bytes of a line of JSON: a configuration of thousands of targets.
+/// Most bytes of a line of JSON: a whole configuration with some ten thousand targets fits. The daemon bounds what all connections bring together.
 pub const LINE_MAX: usize = 16 << 20;
 
 /// State of the bytes so far.

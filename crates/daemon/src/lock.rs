@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
@@ -26,28 +26,83 @@ pub fn control_path(number: u16) -> PathBuf {
 pub struct ControlSocket {
     /// The listener.
     pub listener: UnixListener,
+    /// The one for those who may only look, at `PATH.ro`.
+    pub readers: Option<UnixListener>,
+    /// The socket's mode says who may connect; otherwise only processes of our own user and group are heard.
+    pub any_user: bool,
     /// Where.
     pub path: PathBuf,
     _lock: File,
 }
 
+/// Who may connect beside our own user.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Access {
+    /// Members of this group (name or number) may do everything.
+    pub group: Option<String>,
+    /// Members of this group, or [`EVERYBODY`], may look, on a socket of their own at `PATH.ro`.
+    pub readers: Option<String>,
+}
+
+/// The word that stands for all users instead of a group.
+pub const EVERYBODY: &str = "all";
+
 /// Takes the lock, replaces a stale socket, and listens.
 ///
 /// # Errors
 /// [`StartError::ControlBusy`] when another daemon holds the lock, [`StartError::Control`] for everything else.
-pub fn open(path: &Path) -> Result<ControlSocket, StartError> {
+pub fn open(path: &Path, access: &Access) -> Result<ControlSocket, StartError> {
     let fail = |error: io::Error| StartError::Control { path: path.into(), cause: error.to_string() };
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.exists()) {
-        let mode = if path.starts_with("/var/run") || path.starts_with("/run/tgtd") { 0o755 } else { 0o700 };
+        let shared = path.starts_with("/var/run") || path.starts_with("/run/tgtd") || *access != Access::default();
+        let mode = if shared { 0o755 } else { 0o700 };
         std::fs::DirBuilder::new().recursive(true).mode(mode).create(folder).map_err(fail)?;
     }
     let lock = take_lock(path)?;
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(fail(error)),
-        _ => {}
+    let listener = listen(path).map_err(fail)?;
+    if let Some(group) = &access.group {
+        admit(path, Some(group), 0o660).map_err(fail)?;
     }
-    let listener = UnixListener::bind(path).map_err(fail)?;
-    Ok(ControlSocket { listener, path: path.into(), _lock: lock })
+    let readers = match &access.readers {
+        None => None,
+        Some(group) => {
+            let mut path = path.as_os_str().to_owned();
+            path.push(READERS_SUFFIX);
+            let path = Path::new(&path);
+            let listener = listen(path).map_err(fail)?;
+            let (group, mode) = if group == EVERYBODY { (None, 0o666) } else { (Some(group), 0o660) };
+            admit(path, group, mode).map_err(fail)?;
+            Some(listener)
+        }
+    };
+    Ok(ControlSocket { listener, readers, any_user: access.group.is_some(), path: path.into(), _lock: lock })
+}
+
+/// What the path of the readers' socket ends in.
+pub const READERS_SUFFIX: &str = ".ro";
+
+/// In the place of a stale socket, which nobody but us may connect to yet.
+fn listen(path: &Path) -> io::Result<UnixListener> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => UnixListener::bind(path),
+    }
+}
+
+/// Gives the socket its group and its mode.
+fn admit(path: &Path, group: Option<&String>, mode: u32) -> io::Result<()> {
+    if let Some(name) = group {
+        std::os::unix::fs::chown(path, None, Some(group_number(name)?))?;
+    }
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
+}
+
+fn group_number(name: &str) -> io::Result<u32> {
+    if let Ok(number) = name.parse() {
+        return Ok(number);
+    }
+    let found = nix::unistd::Group::from_name(name)?;
+    found.map(|group| group.gid.as_raw()).ok_or_else(|| io::Error::other(format!("there is no group `{name}`")))
 }
 
 /// Two locks on one file: a record lock, which other implementations of tgtd look at, and a whole-file lock, which also tells two daemons of
@@ -72,12 +127,17 @@ mod tests {
     fn a_second_daemon_is_refused_and_a_stale_socket_replaced() {
         let folder = std::env::temp_dir().join(format!("scuzzy-lock-{}", std::process::id()));
         let path = folder.join("control.0");
-        let first = open(&path).expect("first opens");
-        let second = open(&path).map(|_| ());
+        let first = open(&path, &Access::default()).expect("first opens");
+        let second = open(&path, &Access::default()).map(|_| ());
         assert_eq!(second, Err(StartError::ControlBusy { path: path.clone() }));
         drop(first);
         assert!(path.exists(), "the socket file stays");
-        assert!(open(&path).is_ok());
+        let unknown = open(&path, &Access { group: Some("no such group".into()), readers: None }).map(|_| ());
+        assert!(matches!(&unknown, Err(StartError::Control { cause, .. }) if cause.contains("no such group")), "{unknown:?}");
+        let own = rustix::process::getegid().as_raw().to_string();
+        let shared = open(&path, &Access { group: Some(own), readers: Some(EVERYBODY.into()) }).expect("opens");
+        let mode = |path: &Path| std::fs::metadata(path).expect("facts").permissions().mode() & 0o777;
+        assert_eq!((mode(&path), mode(&folder.join("control.0.ro")), shared.any_user), (0o660, 0o666, true));
         std::fs::remove_dir_all(&folder).expect("clean");
     }
 }

@@ -36,6 +36,8 @@ pub trait Plane: Send + Sync {
     fn now(&self) -> u64;
     /// Number of the last change of model or sessions.
     fn edition(&self) -> u64;
+    /// Something else has changed that those who watch may want to see.
+    fn note_change(&self);
     /// Driver and number of reactors.
     fn driver(&self) -> (String, u32);
 }
@@ -117,6 +119,10 @@ impl Plane for Reactors {
 
     fn edition(&self) -> u64 {
         self.hub.changes()
+    }
+
+    fn note_change(&self) {
+        self.hub.note_change();
     }
 
     fn driver(&self) -> (String, u32) {

@@ -16,6 +16,8 @@ pub struct Settings {
     pub portals: Vec<Portal>,
     /// Where the control socket is bound; its lock is beside it as `PATH.lock`. None: no control socket.
     pub control: Option<PathBuf>,
+    /// Who may use it.
+    pub access: crate::lock::Access,
     /// I/O driver of the reactors.
     pub io: IoChoice,
     /// Reactor threads, 1 or more. None: one per core.
@@ -39,6 +41,7 @@ impl Default for Settings {
         Settings {
             portals: Vec::new(),
             control: None,
+            access: crate::lock::Access::default(),
             io: IoChoice::Auto,
             reactors: None,
             seed: None,

@@ -12,7 +12,7 @@ use transport::limits::Limits;
 use transport::model::{Model, wide_parameters};
 
 use crate::apply::{self, Control};
-use crate::control::ControlServer;
+use crate::control::{Bell, ControlServer};
 use crate::diary::Diary;
 use crate::faults::FaultBook;
 use crate::isns::Isns;
@@ -67,7 +67,7 @@ impl Daemon {
     /// # Errors
     /// As [`Daemon::start`].
     pub fn start_with_log(settings: Settings, log: LogControl) -> Result<Running, StartError> {
-        let socket = settings.control.as_deref().map(lock::open).transpose()?;
+        let socket = settings.control.as_deref().map(|path| lock::open(path, &settings.access)).transpose()?;
         let seed = settings.seed.map_or_else(random_seed, Ok)?;
         let count = settings.reactors.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, Into::into)).clamp(1, 256);
         let state = first_state(&settings, seed)?;
@@ -81,11 +81,14 @@ impl Daemon {
             let stopper = stopper.clone();
             Box::new(move || stopper.request())
         };
+        let bell = Arc::new(Bell::default());
+        let ring = bell.clone();
+        hub.observe(Box::new(move || ring.ring()));
         let plane = Arc::new(Reactors { hub, driver: reactors.driver() });
         let control = Arc::new(Control::new(state, plane, log, ended));
         open_portals(&control, &settings.portals)?;
         let control_path = socket.as_ref().map(|socket| socket.path.clone());
-        let server = socket.map(|socket| ControlServer::start(socket, control.clone())).transpose();
+        let server = socket.map(|socket| ControlServer::start(socket, control.clone(), bell)).transpose();
         let server = server.map_err(|error| StartError::Reactor(format!("cannot start the control thread: {error}")))?;
         let diary = Diary::start(&control).map_err(|error| StartError::Reactor(format!("cannot start the diary: {error}")))?;
         let isns = Isns::start(&control, settings.isns).map_err(|error| StartError::Reactor(format!("cannot start the iSNS client: {error}")))?;

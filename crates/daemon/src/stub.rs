@@ -97,6 +97,7 @@ impl Plane for Stub {
     fn edition(&self) -> u64 {
         1
     }
+    fn note_change(&self) {}
     fn driver(&self) -> (String, u32) {
         ("stub".into(), 1)
     }

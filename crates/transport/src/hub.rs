@@ -115,7 +115,7 @@ impl Hub {
         self.model.store(Arc::new(model));
         self.edition.fetch_add(1, Ordering::Release);
         self.wake_all();
-        self.changed();
+        self.note_change();
     }
 
     /// Number of the last change of model or sessions: it only grows.
@@ -129,7 +129,8 @@ impl Hub {
         let _ = self.observer.set(observer);
     }
 
-    fn changed(&self) {
+    /// Counts a change, and calls the observer.
+    pub fn note_change(&self) {
         self.changes.fetch_add(1, Ordering::Release);
         if let Some(observer) = self.observer.get() {
             observer();
@@ -323,7 +324,7 @@ impl Hub {
         let admission = registry.admit(summary, visit, counters, again, &model, &self.limits);
         drop(registry);
         if matches!(admission, Admission::Accepted { .. }) {
-            self.changed();
+            self.note_change();
         }
         admission
     }
@@ -332,7 +333,7 @@ impl Hub {
     /// before [`Hub::forget`].
     pub(crate) fn detach(&self, nexus: NexusId) -> Vec<Arc<UnitCell>> {
         let units = self.registry().detach(nexus);
-        self.changed();
+        self.note_change();
         units
     }
 

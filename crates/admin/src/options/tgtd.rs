@@ -37,6 +37,10 @@ pub struct Daemon {
     pub io: IoDriver,
     /// Reactor threads; none: one a core.
     pub reactors: Option<u32>,
+    /// Group whose members may use the control socket.
+    pub control_group: Option<String>,
+    /// Group whose members may look, or `all`.
+    pub control_readers: Option<String>,
     /// Log format: `auto`, `text`, `json`, `journal`.
     pub log: String,
 }
@@ -74,6 +78,8 @@ impl Default for Daemon {
             seed: None,
             io: IoDriver::Auto,
             reactors: None,
+            control_group: None,
+            control_readers: None,
             log: "auto".into(),
         }
     }
@@ -107,6 +113,8 @@ pub const FLAGS: &[Flag] = &[
     own("seed", Required, "N", "seed of fault decisions"),
     own("io", Required, "DRIVER", "auto, uring or epoll").taking(Values::Words(&["auto", "uring", "epoll"])),
     own("reactors", Required, "N", "reactor threads"),
+    own("control-group", Required, "GROUP", "group whose members may use the mgmt channel"),
+    own("control-readers", Required, "GROUP", "group, or all, who may look at PATH.ro"),
     own("log", Required, "FORMAT", "auto, text, json or journal").taking(Values::Words(&["auto", "text", "json", "journal"])),
 ];
 
@@ -141,6 +149,8 @@ pub fn parse(arguments: &[Vec<u8>], version: &str) -> Result<Parsed<Daemon>, Usa
                 let word = text("io", value)?;
                 daemon.io = IoDriver::from_word(&word).ok_or_else(|| refuse(&format!("--io '{word}': expected auto, uring or epoll")))?;
             }
+            "control-group" => daemon.control_group = Some(text("control-group", value)?),
+            "control-readers" => daemon.control_readers = Some(text("control-readers", value)?),
             "log" => {
                 let word = text("log", value)?;
                 let known = ["auto", "text", "json", "journal"].contains(&word.as_str());

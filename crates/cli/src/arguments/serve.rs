@@ -78,6 +78,14 @@ pub struct Serve {
     #[arg(long, value_name = "PATH", value_hint = ValueHint::FilePath)]
     pub control: Option<PathBuf>,
 
+    /// Members of GROUP may use the control socket, too (mode 0660); name or number
+    #[arg(long, value_name = "GROUP")]
+    pub control_group: Option<String>,
+
+    /// Members of GROUP, or `all`, may look at everything and change nothing, on a second socket at PATH.ro
+    #[arg(long, value_name = "GROUP")]
+    pub control_readers: Option<String>,
+
     /// When ready, write one line of JSON with URL, portal, target, control socket and pid to this open file descriptor
     #[arg(long, value_name = "FD", value_parser = clap::value_parser!(u32).range(1..))]
     pub ready_fd: Option<u32>,

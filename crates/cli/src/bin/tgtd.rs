@@ -139,6 +139,7 @@ fn settings(options: &Options) -> Result<Settings, String> {
     Ok(Settings {
         portals: portals(options)?,
         control: Some(lock::control_path(options.control_port)),
+        access: lock::Access { group: options.control_group.clone(), readers: options.control_readers.clone() },
         io: match options.io {
             IoDriver::Auto => IoChoice::Auto,
             IoDriver::Uring => IoChoice::Uring,

@@ -124,6 +124,7 @@ fn settings(options: &Serve) -> Result<Settings> {
     let target = TargetSettings { name: options.name.clone(), allow: vec!["ALL".into()], account: account(options)?, disks: disks(options) };
     Ok(Settings {
         portals,
+        access: daemon::lock::Access { group: options.control_group.clone(), readers: options.control_readers.clone() },
         io: options.io.parse().map_err(|_| anyhow!("--io is auto, uring or epoll"))?,
         reactors: options.reactors.map(usize::from),
         seed: options.seed,

@@ -138,6 +138,8 @@ impl Control {
         let changed = changes(&envelope.request) && !context.unchanged;
         if changed {
             context.publish();
+        } else if !envelope.request.is_read_only() {
+            self.plane.note_change();
         }
         if context.end {
             self.ending.store(true, Ordering::Release);
@@ -224,6 +226,11 @@ impl Control {
         state.portals.push(opened);
         self.plane.publish(crate::publish::model(&state));
         Ok(opened)
+    }
+
+    /// Number of the last change of model or sessions.
+    pub fn edition(&self) -> u64 {
+        self.plane.edition()
     }
 
     /// Portals in order of opening.

@@ -14,6 +14,8 @@ use super::{Context, DONE, DRIVER, reason, unit};
 use crate::plane::Session;
 use crate::state::{ACCOUNT_LIMIT, State, TARGET_LIMIT, TargetState};
 
+/// Longest name of a target in bytes (RFC 7143 4.2.7.1).
+const NAME_MAX: usize = 223;
 /// How long a forced delete waits for the sessions it closed.
 const CLOSE_PATIENCE: Duration = Duration::from_millis(if cfg!(test) { 500 } else { 3000 });
 /// How often a waiting request looks.
@@ -32,6 +34,9 @@ pub fn new(context: &mut Context<'_>, tid: i32, name: &str) -> Reply {
 /// # Errors
 /// In tgt's order: characters of the name (17), number taken, name taken (9).
 pub fn create(state: &mut State, tid: i32, name: &str) -> Result<(), Failure> {
+    if name.len() > NAME_MAX {
+        return Err(Code::InvalidRequest.because(format!("a target's name has at most {NAME_MAX} bytes, not {}", name.len())));
+    }
     if !setting::is_target_name(name) {
         return Err(Code::InvalidRequest.because(format!("a target's name has letters, digits, `:`, `.` and `-` only, not `{name}`")));
     }
