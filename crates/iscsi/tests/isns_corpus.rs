@@ -23,16 +23,19 @@ fn isns_corpus_holds() {
     assert!(count > 0, "the corpus is empty");
 }
 
+/// What happens, and the bytes that go with it.
+type Record<'a> = (u8, &'a [u8]);
+
 /// `cargo test -p iscsi --test isns_corpus -- --ignored` writes the seeds anew.
 #[test]
 #[ignore = "changes files"]
 fn write_seeds() {
-    let connect: &[(u8, &[u8])] = &[(4, b""), (1, b"")];
+    let connect: &[Record<'_>] = &[(4, b""), (1, b"")];
     let inquiry = Message::request(Function::ENTITY_STATUS_INQUIRY, 7, vec![Attribute::text(Tag::ENTITY_IDENTIFIER, "10.0.0.1:3260")]).encode();
     let changed = Message::request(Function::STATE_CHANGE_NOTIFICATION, 8, vec![Attribute::text(Tag::ISCSI_NAME, harness::TARGETS[0])]).encode();
     let response = Message::request(Function::DEVICE_ATTRIBUTE_REGISTRATION, 1, vec![]).answer(Status::SUCCESS, vec![]).encode();
     let several = [Message::request(Function(1), 9, vec![Attribute::number(Tag(2), 2)]).encode(), inquiry.clone(), response.clone()].concat();
-    let scripts: [(&str, &[(u8, &[u8])]); 10] = [
+    let scripts: [(&str, &[Record<'_>]); 10] = [
         ("honest", &[(6, &[0xf3]), (1, b"iqn.i:1"), (1, b"iqn.i:2"), (1, b""), (1, b"iqn.i:3"), (8, &[0]), (3, &[8]), (1, b"iqn.i:4"), (3, &[200])]),
         ("changes", &[(6, &[0x3f]), (1, b""), (6, &[0x18]), (1, b""), (1, b""), (6, &[0x28]), (1, b""), (1, b""), (6, &[0x20]), (1, b"")]),
         ("away", &[(5, b""), (3, &[40]), (3, &[200]), (4, b""), (5, b""), (7, b""), (7, b"")]),

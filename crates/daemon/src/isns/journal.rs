@@ -1,5 +1,7 @@
 //! What is written to the log, and how often: a server that comes and goes every second must not fill it.
 
+use std::net::SocketAddr;
+
 use iscsi::isns::{Event, Function, Status};
 
 /// Lines within [`WINDOW`] nanoseconds.
@@ -43,6 +45,15 @@ impl Journal {
         if !self.no_server {
             self.no_server = true;
             tracing::warn!("iSNS is on, but there is no server: set iSNSServerIP");
+        }
+    }
+
+    /// The server is there.
+    pub fn connected(&mut self, server: Option<&(String, u16)>, local: SocketAddr, now: u64) {
+        if let Some((host, port)) = server
+            && self.admits(now)
+        {
+            tracing::info!(server = %host, port, %local, "iSNS: connected");
         }
     }
 

@@ -244,6 +244,7 @@ impl Worker {
         match step {
             Step::Quiet => {}
             Step::Connected(local) => {
+                self.journal.connected(self.server.as_ref(), local, now());
                 let wanted = wanted::registration(&self.inputs, local, &mut self.listeners);
                 self.client.handle_connected(wanted, now());
             }

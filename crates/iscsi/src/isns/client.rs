@@ -191,6 +191,8 @@ pub struct Client {
     single: bool,
     /// Targets that the server refused, and when they are offered again.
     refused: BTreeMap<String, u64>,
+    /// The server knows exactly the portals and targets that are wanted: they need not be compared again before something changes.
+    settled: bool,
     refresh_at: u64,
     period: u64,
     assembler: Assembler,
@@ -217,6 +219,7 @@ impl Client {
             inquiries: true,
             single: false,
             refused: BTreeMap::new(),
+            settled: false,
             refresh_at: 0,
             period: timing.refresh,
             assembler: Assembler::new(framing::MESSAGE_LIMIT),
@@ -273,6 +276,7 @@ impl Client {
                 known.targets.values_mut().for_each(|node| node.due = true);
             }
             self.wanted = wanted;
+            self.settled = false;
             self.advance(now);
         }
     }
@@ -320,7 +324,9 @@ impl Client {
         if self.is_connected() && late {
             self.lose(Reason::Timeout, now);
         }
+        let refused = self.refused.len();
         self.refused.retain(|_, until| now < *until);
+        self.settled &= self.refused.len() == refused;
         self.advance(now);
     }
 
@@ -407,6 +413,7 @@ impl Client {
         self.flight = None;
         self.single = false;
         self.refused.clear();
+        self.settled = false;
         self.period = self.timing.refresh;
         self.assembler = Assembler::new(framing::MESSAGE_LIMIT);
         self.incomplete = None;
@@ -459,8 +466,18 @@ impl Client {
             }
             None if leaving => None,
             None => self.register(),
-            Some(_) => self.register().or_else(|| self.adjust()).or_else(|| self.subscribe()).or_else(|| self.ask(now)),
+            Some(_) => self.reconcile().or_else(|| self.subscribe()).or_else(|| self.ask(now)),
         }
+    }
+
+    /// What keeps the server's portals and targets from being those that are wanted.
+    fn reconcile(&mut self) -> Option<(Errand, Vec<Attribute>)> {
+        if self.settled {
+            return None;
+        }
+        let errand = self.register().or_else(|| self.adjust());
+        self.settled = errand.is_none();
+        errand
     }
 
     /// Targets that the server does not know, as many as go into one request; with the portals when it knows nothing of us.
