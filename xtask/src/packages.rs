@@ -13,6 +13,8 @@ pub const ALL: &[&str] = &[
     "libc6-dev",
     "libiscsi-bin",
     "libiscsi-dev",
+    "open-isns-server",
+    "open-isns-utils",
     "tgt",
     "lsof",
     "sg3-utils",
@@ -43,9 +45,12 @@ pub fn install(packages: &[&str]) -> Result<()> {
     if missing.iter().any(|package| package.starts_with("qemu-")) {
         install_qemu()?;
     }
-    // The package starts a daemon on port 3260, which belongs to the tests.
+    // These packages start daemons; port 3260 belongs to the tests.
     if missing.contains(&"tgt") {
         process::finish(Command::new("sh").args(["-c", "systemctl disable --now tgt; service tgt stop; pkill -x tgtd"]), LIMIT).ok();
+    }
+    if missing.contains(&"open-isns-server") {
+        process::finish(Command::new("sh").args(["-c", "systemctl disable --now isnsd; service isnsd stop"]), LIMIT).ok();
     }
     Ok(())
 }

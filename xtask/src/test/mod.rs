@@ -4,6 +4,7 @@ mod clients;
 mod conformance;
 mod documents;
 mod golden;
+mod isns;
 mod kill;
 mod numbers;
 mod package;
@@ -32,6 +33,7 @@ const STEPS: &[Step] = &[
     Step { name: "numbers", about: "promised numbers that are exact counts", run: numbers::run },
     Step { name: "golden", about: "transcripts of the C tools against ours, in both mixed pairings too", run: golden::run },
     Step { name: "clients", about: "libiscsi's tools, qemu-img, qemu-io, the load generator", run: clients::run },
+    Step { name: "isns", about: "Open-iSNS as the name server", run: isns::run },
     Step { name: "conformance", about: "libiscsi's test suite", run: conformance::run },
     Step { name: "kill", about: "kill -9 amid FUA and SYNCHRONIZE CACHE", run: kill::run },
     Step { name: "package", about: "manual pages, completions", run: package::run },
