@@ -407,7 +407,8 @@ impl Shell {
         let (size, writable) = (self.size, self.writable);
         let block = u64::from(self.unit.device().block_size().bytes());
         let running = self.begin(task);
-        let writes = matches!(op, StoreOp::Write { .. } | StoreOp::WriteSame { .. } | StoreOp::Zero { .. } | StoreOp::Discard { .. });
+        let writes =
+            matches!(op, StoreOp::Write { .. } | StoreOp::WriteSame { .. } | StoreOp::Fill { .. } | StoreOp::Zero { .. } | StoreOp::Discard { .. });
         assert!(writable || !writes, "{op:?} on a read-only medium");
         let (offset, len) = place(op);
         assert!(offset.checked_add(len).is_some_and(|end| end <= size), "{op:?} on {size} bytes");
@@ -415,6 +416,8 @@ impl Shell {
         let needed = match *op {
             StoreOp::Write { len, payload, .. } | StoreOp::Compare { len, payload, .. } => u64::from(payload) + u64::from(len),
             StoreOp::CompareSame { block, .. } | StoreOp::WriteSame { block, .. } => block.into(),
+            StoreOp::Fill { payload, pattern, .. } => u64::from(payload) + u64::from(pattern),
+            StoreOp::Or { len, .. } => len.into(),
             _ => 0,
         };
         assert!(needed <= running.fetched.into(), "{op:?} with {} bytes of data-out", running.fetched);
@@ -466,6 +469,14 @@ impl Shell {
             StoreOp::WriteSame { block, .. } => {
                 bytes.chunks_exact_mut(block as usize).for_each(|part| part.copy_from_slice(&running.payload[..block as usize]))
             }
+            StoreOp::Fill { block, payload, pattern, invert, .. } => {
+                let turn = if invert { 0xff } else { 0x00 };
+                for part in bytes.chunks_mut(block as usize) {
+                    let pattern = running.payload[payload as usize..][..pattern as usize].iter().cycle();
+                    part.iter_mut().zip(pattern).for_each(|(to, from)| *to = from ^ turn);
+                }
+            }
+            StoreOp::Or { .. } => running.payload.iter_mut().zip(bytes.iter()).for_each(|(to, from)| *to |= from),
             StoreOp::Zero { .. } | StoreOp::Discard { .. } => bytes.fill(0),
             StoreOp::Extents { max, .. } => return Ok(StoreAnswer::Extents(extents(bytes, offset, max))),
             _ => {}
@@ -554,7 +565,9 @@ fn failure(how: u8) -> Option<StoreFault> {
 fn place(op: &StoreOp) -> (u64, u64) {
     match *op {
         StoreOp::Read { offset, len } | StoreOp::Write { offset, len, .. } | StoreOp::Compare { offset, len, .. } => (offset, len.into()),
+        StoreOp::Or { offset, len } => (offset, len.into()),
         StoreOp::CompareSame { offset, len, .. }
+        | StoreOp::Fill { offset, len, .. }
         | StoreOp::Check { offset, len }
         | StoreOp::WriteSame { offset, len, .. }
         | StoreOp::Zero { offset, len, .. }

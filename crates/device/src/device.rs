@@ -6,9 +6,13 @@ use alloc::vec::Vec;
 
 use scsi::command::{self, CommandRow, Operation, Refusal};
 use scsi::planted::{Bug, is_planted};
-use scsi::{Asc, BlockCount, BlockRange, BlockSize, DeviceType, Outcome, Sense, SenseFormat, SenseKey};
+use scsi::{Asc, BlockCount, BlockRange, BlockSize, DeviceType, Outcome, Sense, SenseFormat, SenseKey, Status};
 
 use crate::cdb::{self, fail};
+use crate::disk::erase::{self, Erasure};
+use crate::disk::marked::Marked;
+use crate::disk::streams::Streams;
+use crate::disk::thresholds::{self, Thresholds};
 use crate::operation::{Notice, Request, Step, StoreFault, StoreOp, StoreResult};
 use crate::parameter::{Medium, Parameter, ParameterError, UnitSettings, UnitView};
 use crate::primary::buffers::Buffers;
@@ -102,6 +106,11 @@ pub struct Device {
     pub(crate) clock: Clock,
     /// Blocks that initiators reassigned, ascending.
     pub(crate) reassigned: Vec<u64>,
+    pub(crate) marked: Marked,
+    pub(crate) streams: Streams,
+    pub(crate) thresholds: Thresholds,
+    /// SANITIZE or FORMAT UNIT is at work, or has failed.
+    pub(crate) erasure: Option<Erasure>,
     /// Start-stop log page: as an initiator set it.
     pub(crate) accounting_date: [u8; 6],
     /// Application client log page: general usage parameters.
@@ -111,7 +120,8 @@ pub struct Device {
 impl Device {
     /// A disk. Without a medium it is offline; nothing is told to anybody yet.
     pub fn disk(settings: UnitSettings, medium: Option<Medium>) -> Device {
-        Device::new(DeviceType::DISK, settings, medium, medium.is_some(), ModePages::disk())
+        let modes = ModePages::disk(settings.thin);
+        Device::new(DeviceType::DISK, settings, medium, medium.is_some(), modes)
     }
 
     /// The controller at LUN 0: no medium, always ready.
@@ -142,6 +152,10 @@ impl Device {
             information: Information::default(),
             clock: Clock::default(),
             reassigned: Vec::new(),
+            marked: Marked::default(),
+            streams: Streams::default(),
+            thresholds: Thresholds::default(),
+            erasure: None,
             accounting_date: [b' '; 6],
             application_log: BTreeMap::new(),
         }
@@ -162,6 +176,7 @@ impl Device {
     pub(crate) fn modes_changed(&mut self) {
         self.exceptions.restart(&self.modes);
         self.power.modes_changed(&self.modes);
+        self.thresholds.modes_changed(&self.modes);
     }
 
     /// Time of the last input, in nanoseconds.
@@ -180,12 +195,19 @@ impl Device {
             let range = ended.row.and_then(|row| self.range(row, ended.cdb));
             let (power_on, shift, cached) = (self.power_on(), self.settings.block_size.shift(), !self.stable(false));
             self.statistics.count(ended, range, power_on, shift, cached);
+            if let (Some(range), Status::GOOD, true) = (range, ended.outcome.status, ended.row.is_some_and(|row| row.writes)) {
+                self.marked.forget(range);
+            }
         }
     }
 
     /// What REQUEST SENSE tells of a unit that is ready and has no unit attention.
     pub fn sense_on_request(&self) -> Option<Sense> {
-        self.diagnostics.sense_on_request(self.now).or_else(|| self.exceptions.on_request(&self.modes)).or_else(|| self.power.sense_on_request())
+        let erasure = self.erasure.map(Erasure::sense);
+        erasure
+            .or_else(|| self.diagnostics.sense_on_request(self.now))
+            .or_else(|| self.exceptions.on_request(&self.modes))
+            .or_else(|| self.power.sense_on_request())
     }
 
     /// Peripheral device type.
@@ -234,6 +256,9 @@ impl Device {
             return Err(Outcome::check(Sense::illegal(Asc::INVALID_FIELD_IN_CDB)));
         }
         self.check_control(request)?;
+        if let Some(erasure) = self.erasure {
+            erase::gate(erasure, request)?;
+        }
         if row.needs_medium && !self.is_ready() {
             return Err(Outcome::check(self.not_ready()));
         }
@@ -316,6 +341,8 @@ impl Device {
             State::Unmap(command) => command.fetched(self, data),
             State::ModeSelect(command) => command.fetched(self, data),
             State::Parameters(command) => command.fetched(self, data),
+            State::OrWrite(command) => command.fetched(),
+            State::Erase(command) => command.fetched(self, data),
             _ => fail(internal_failure(), 0),
         };
         // MODE SELECT may just have asked for the exception: the next command tells it.
@@ -325,6 +352,7 @@ impl Device {
     /// A store operation ended.
     pub fn stored(&mut self, progress: &mut Progress, result: StoreResult) -> Step {
         let step = self.after_store(progress, result);
+        let step = thresholds::after_write(self, &mut progress.state, step);
         if progress.epoch != self.epoch && matches!(step, Step::Store(_)) {
             progress.state = State::Ended;
             return fail(self.not_ready_now(), 0);
@@ -351,7 +379,17 @@ impl Device {
             State::ModeSelect(command) => command.stored(self, result),
             State::StartStop(command) => command.stored(self, result),
             State::SelfTest(command) => command.stored(self, result),
+            State::OrWrite(command) => command.stored(self, result),
+            State::Erase(command) => command.stored(self, result),
+            State::Measurement(command) => command.stored(self, result),
             State::Ended | State::Parameters(_) => fail(internal_failure(), 0),
+        }
+    }
+
+    /// A command is over, whatever ended it: nothing of it goes on.
+    pub fn left(&mut self, progress: &mut Progress) {
+        if let State::Erase(command) = &mut progress.state {
+            command.left(self);
         }
     }
 
@@ -361,6 +399,7 @@ impl Device {
         self.modes_changed();
         diagnostics::reset(self);
         power::reset(self);
+        self.streams.close();
         self.prevents.clear();
     }
 
@@ -420,7 +459,10 @@ impl Device {
             Parameter::ProductId(text) => assign(&mut self.settings.product, text, 16),
             Parameter::ProductRev(text) => assign(&mut self.settings.revision, text, 4),
             Parameter::Removable(removable) => replace(&mut self.settings.removable, removable).then_some(INQUIRY_DATA_CHANGED),
-            Parameter::ThinProvisioning(thin) => replace(&mut self.settings.thin, thin).then_some(INQUIRY_DATA_CHANGED),
+            Parameter::ThinProvisioning(thin) => {
+                self.modes.set_thin(thin);
+                replace(&mut self.settings.thin, thin).then_some(INQUIRY_DATA_CHANGED)
+            }
             Parameter::ReadOnly(read_only) => replace(&mut self.settings.read_only, read_only).then_some(MODE_PARAMETERS_CHANGED),
             Parameter::SenseFormat(format) => self.modes.set_descriptor_sense(format == SenseFormat::Descriptor).then_some(MODE_PARAMETERS_CHANGED),
             Parameter::Online(online) => return self.set_online(online, None),
@@ -430,9 +472,9 @@ impl Device {
                 Some(MODE_PARAMETERS_CHANGED)
             }
             Parameter::DefaultModePage { page, subpage } => {
-                let own = if self.kind == DeviceType::DISK { ModePages::disk() } else { ModePages::none() };
+                let own = if self.kind == DeviceType::DISK { ModePages::disk(self.settings.thin) } else { ModePages::none() };
                 self.modes.restore_page(page, subpage, &own);
-                self.exceptions.restart(&self.modes);
+                self.modes_changed();
                 Some(MODE_PARAMETERS_CHANGED)
             }
             geometry => self.set_geometry(geometry)?,
@@ -672,7 +714,6 @@ fn assign(place: &mut String, text: String, limit: usize) -> Option<Asc> {
 mod tests {
     use super::*;
     use crate::tests::bench::{Bench, medium, port, settings};
-    use scsi::Status;
 
     const READY: [u8; 6] = [0; 6];
 

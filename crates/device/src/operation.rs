@@ -90,6 +90,28 @@ pub enum StoreOp {
         /// Durable before it ends.
         stable: bool,
     },
+    /// Repeat a pattern over the range, from the beginning of every block anew.
+    Fill {
+        /// First byte on the medium.
+        offset: u64,
+        /// Bytes, a multiple of `block`.
+        len: u64,
+        /// Bytes of a block.
+        block: u32,
+        /// Where the pattern starts in the payload.
+        payload: u32,
+        /// Bytes of the pattern, at least one.
+        pattern: u32,
+        /// Every bit turned over.
+        invert: bool,
+    },
+    /// The payload's first `len` bytes become what is in them or on the medium, bit by bit. The medium stays.
+    Or {
+        /// First byte on the medium.
+        offset: u64,
+        /// Bytes.
+        len: u32,
+    },
     /// Zeros over the range; blocks stay allocated or not as the store likes.
     Zero {
         /// First byte on the medium.
@@ -136,7 +158,9 @@ impl StoreOp {
     pub fn end(&self) -> u64 {
         let (offset, len) = match *self {
             StoreOp::Read { offset, len } | StoreOp::Write { offset, len, .. } | StoreOp::Compare { offset, len, .. } => (offset, u64::from(len)),
-            StoreOp::CompareSame { offset, len, .. }
+            StoreOp::Or { offset, len } => (offset, u64::from(len)),
+            StoreOp::Fill { offset, len, .. }
+            | StoreOp::CompareSame { offset, len, .. }
             | StoreOp::Check { offset, len }
             | StoreOp::WriteSame { offset, len, .. }
             | StoreOp::Zero { offset, len, .. }

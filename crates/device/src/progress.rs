@@ -3,8 +3,11 @@
 use alloc::boxed::Box;
 
 use crate::disk::compare_and_write::CompareAndWrite;
+use crate::disk::erase::Erase;
 use crate::disk::lba_status::LbaStatus;
+use crate::disk::or_write::OrWrite;
 use crate::disk::read_write::{Read, Write};
+use crate::disk::thresholds::Measurement;
 use crate::disk::unmap::Unmap;
 use crate::disk::verify::Verify;
 use crate::disk::write_same::WriteSame;
@@ -41,4 +44,7 @@ pub(crate) enum State {
     StartStop(StartStop),
     Parameters(Box<ParameterList>),
     SelfTest(Box<SelfTest>),
+    OrWrite(OrWrite),
+    Erase(Box<Erase>),
+    Measurement(Box<Measurement>),
 }

@@ -25,6 +25,7 @@ pub enum Direction {
 #[allow(missing_docs)]
 pub enum Operation {
     TestUnitReady,
+    FormatUnit,
     RequestSense,
     Read6,
     Write6,
@@ -46,6 +47,18 @@ pub enum Operation {
     SendDiagnostic,
     ReassignBlocks,
     ReadDefectData10,
+    WriteLong10,
+    SanitizeOverwrite,
+    SanitizeBlockErase,
+    SanitizeCryptographicErase,
+    SanitizeExitFailureMode,
+    OrWrite16,
+    WriteStream16,
+    WriteAtomic16,
+    StreamControl,
+    BackgroundControl,
+    GetStreamStatus,
+    WriteLong16,
     WriteBuffer,
     ReadBuffer,
     LogSelect,
@@ -376,7 +389,7 @@ mod tests {
         }
         let disk: BTreeSet<Operation> = rows_for(DeviceType::DISK).map(|row| row.operation).collect();
         assert_eq!(disk.len(), rows_for(DeviceType::DISK).count());
-        assert_eq!(disk.len(), 71, "one row for every operation");
+        assert_eq!(disk.len(), 84, "one row for every operation");
         for &operation in &disk {
             assert_eq!(by_operation(operation).map(|row| row.operation), Some(operation));
         }

@@ -192,6 +192,8 @@ pub(crate) fn span(op: &StoreOp) -> Option<(u64, u64)> {
         | StoreOp::CompareSame { offset, .. }
         | StoreOp::Check { offset, .. }
         | StoreOp::WriteSame { offset, .. }
+        | StoreOp::Fill { offset, .. }
+        | StoreOp::Or { offset, .. }
         | StoreOp::Zero { offset, .. }
         | StoreOp::Discard { offset, .. } => Some((offset, op.end())),
         StoreOp::Flush { .. } | StoreOp::Prefetch { .. } | StoreOp::Extents { .. } => None,

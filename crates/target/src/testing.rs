@@ -196,10 +196,13 @@ impl Bench {
                     None => StoreAnswer::Equal,
                 });
             }
+            StoreOp::Or { offset, len } => {
+                payload.iter_mut().zip(&medium[span(offset, u64::from(len))]).for_each(|(to, from)| *to |= from);
+            }
             StoreOp::CompareSame { .. } => return Ok(StoreAnswer::Equal),
             StoreOp::Zero { offset, len, .. } | StoreOp::Discard { offset, len } => medium[span(offset, len)].fill(0),
             StoreOp::Extents { .. } => return Ok(StoreAnswer::Extents(Vec::new())),
-            StoreOp::Check { .. } | StoreOp::WriteSame { .. } | StoreOp::Flush { .. } | StoreOp::Prefetch { .. } => {}
+            StoreOp::Check { .. } | StoreOp::Fill { .. } | StoreOp::WriteSame { .. } | StoreOp::Flush { .. } | StoreOp::Prefetch { .. } => {}
         }
         Ok(StoreAnswer::Done)
     }

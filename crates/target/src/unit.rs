@@ -494,9 +494,11 @@ impl Unit {
                 self.effects.push_back(Effect::Fetch { task, len, inline });
             }
             Step::Store(op) => {
-                let exclusive = self.tasks.get(slot).row.is_some_and(|row| row.operation == Operation::CompareAndWrite);
-                let exclusive = exclusive && !is_planted(Bug::CompareAndWriteTorn);
-                match span(&op) {
+                let operation = self.tasks.get(slot).row.map(|row| row.operation);
+                let exclusive = operation.is_some_and(is_exclusive) && !is_planted(Bug::CompareAndWriteTorn);
+                // What erases the medium claims all of it once.
+                let span = if operation.is_some_and(is_erasure) { Some((0, u64::MAX)) } else { span(&op) };
+                match span {
                     Some(span) if !self.tasks.claim(slot, span, exclusive) => {
                         self.tasks.set_state(slot, State::Waiting { op });
                     }
@@ -640,7 +642,10 @@ impl Unit {
     }
 
     fn leave(&mut self, slot: usize) -> Task {
-        let task = self.tasks.remove(slot);
+        let mut task = self.tasks.remove(slot);
+        if let Some(progress) = &mut task.progress {
+            self.device.left(progress);
+        }
         self.overdue -= usize::from(task.overdue);
         if let Some(nexus) = self.nexuses.of_mut(&task) {
             nexus.tasks -= 1;
@@ -694,6 +699,16 @@ impl Unit {
     }
 }
 
+/// Commands that nobody may see half of.
+fn is_exclusive(operation: Operation) -> bool {
+    is_erasure(operation) || matches!(operation, Operation::CompareAndWrite | Operation::OrWrite16 | Operation::WriteAtomic16)
+}
+
+fn is_erasure(operation: Operation) -> bool {
+    use Operation as Op;
+    matches!(operation, Op::FormatUnit | Op::SanitizeOverwrite | Op::SanitizeBlockErase | Op::SanitizeCryptographicErase)
+}
+
 /// The unit attention that stops this command, taken out unless it is interlocked; `None` when it may pass.
 fn report_attention(attentions: &mut Attentions, row: &CommandRow, interlock: Interlock) -> Option<Asc> {
     match row.unit_attention {
@@ -703,6 +718,9 @@ fn report_attention(attentions: &mut Attentions, row: &CommandRow, interlock: In
     }
 }
 
+#[cfg(test)]
+#[path = "erase_tests.rs"]
+mod erase_tests;
 #[cfg(test)]
 #[path = "random_tests.rs"]
 mod random;

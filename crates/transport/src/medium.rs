@@ -130,7 +130,8 @@ impl Job {
             StoreOp::Read { .. } => Access::ReadPayload,
             StoreOp::Write { payload, stable, .. } if self.needs_copy(payload) => Access::WriteScratch { stable },
             StoreOp::Write { payload, stable, .. } => Access::WritePayload { at: payload, stable },
-            StoreOp::Compare { .. } | StoreOp::CompareSame { .. } | StoreOp::Check { .. } => Access::ReadScratch,
+            StoreOp::Compare { .. } | StoreOp::CompareSame { .. } | StoreOp::Check { .. } | StoreOp::Or { .. } => Access::ReadScratch,
+            StoreOp::Fill { .. } => Access::WriteScratch { stable: false },
             StoreOp::WriteSame { stable, .. } => Access::WriteScratch { stable },
             _ => Access::Range,
         }
@@ -149,6 +150,8 @@ impl Job {
             | StoreOp::CompareSame { offset, .. }
             | StoreOp::Check { offset, .. }
             | StoreOp::WriteSame { offset, .. }
+            | StoreOp::Fill { offset, .. }
+            | StoreOp::Or { offset, .. }
             | StoreOp::Zero { offset, .. }
             | StoreOp::Discard { offset, .. }
             | StoreOp::Flush { offset, .. }
@@ -159,10 +162,11 @@ impl Job {
 
     fn total(&self) -> u64 {
         match self.op {
-            StoreOp::Read { len, .. } | StoreOp::Write { len, .. } | StoreOp::Compare { len, .. } => u64::from(len),
+            StoreOp::Read { len, .. } | StoreOp::Write { len, .. } | StoreOp::Compare { len, .. } | StoreOp::Or { len, .. } => u64::from(len),
             StoreOp::CompareSame { len, .. }
             | StoreOp::Check { len, .. }
             | StoreOp::WriteSame { len, .. }
+            | StoreOp::Fill { len, .. }
             | StoreOp::Zero { len, .. }
             | StoreOp::Discard { len, .. }
             | StoreOp::Flush { len, .. }
@@ -180,7 +184,11 @@ impl Job {
     fn impossible(&self) -> Option<StoreFault> {
         let held = self.payload.len() as u64;
         let needed = match self.op {
-            StoreOp::Read { len, .. } => u64::from(len),
+            StoreOp::Read { len, .. } | StoreOp::Or { len, .. } => u64::from(len),
+            StoreOp::Fill { block, len, payload, pattern, .. } => {
+                let whole = pattern > 0 && block > 0 && len.is_multiple_of(u64::from(block)) && (CHUNK as u64).is_multiple_of(u64::from(block));
+                if whole { u64::from(payload) + u64::from(pattern) } else { u64::MAX }
+            }
             StoreOp::Write { payload, len, .. } | StoreOp::Compare { payload, len, .. } => u64::from(payload) + u64::from(len),
             StoreOp::CompareSame { block, len, .. } | StoreOp::WriteSame { block, len, .. } => {
                 let whole = block > 0 && len.is_multiple_of(u64::from(block)) && (CHUNK as u64).is_multiple_of(u64::from(block));
@@ -218,6 +226,13 @@ impl Job {
     }
 
     fn fill_pattern(&self, buffer: &mut Buffer) {
+        if let StoreOp::Fill { block, payload, pattern, invert, .. } = self.op {
+            let turn = if invert { 0xff } else { 0x00 };
+            let pattern = &self.payload.bytes()[payload as usize..][..pattern as usize];
+            for block in buffer.chunks_mut(block as usize) {
+                block.iter_mut().zip(pattern.iter().cycle()).for_each(|(to, from)| *to = from ^ turn);
+            }
+        }
         if let StoreOp::WriteSame { block, .. } = self.op {
             let pattern = &self.payload.bytes()[..block as usize];
             if pattern.is_empty() {
@@ -291,6 +306,9 @@ impl Job {
         if let Some(at) = self.difference() {
             return Some(Ok(StoreAnswer::Differs { at: self.position + at }));
         }
+        if matches!(self.op, StoreOp::Or { .. }) && !self.join() {
+            return Some(Err(StoreFault::Unsupported));
+        }
         self.position += piece;
         (self.position >= self.total()).then(|| Ok(self.answer()))
     }
@@ -344,6 +362,15 @@ impl Job {
             }
             _ => None,
         }
+    }
+
+    /// Puts the bits of the piece that was just read into the payload. False: the payload is not ours to change.
+    fn join(&mut self) -> bool {
+        let len = usize::try_from(self.piece()).unwrap_or(usize::MAX);
+        let at = usize::try_from(self.position).unwrap_or(usize::MAX);
+        let (Some(payload), Some(read)) = (self.payload.own(), self.scratch.bytes().get(..len)) else { return false };
+        payload.iter_mut().skip(at).zip(read).for_each(|(to, from)| *to |= from);
+        true
     }
 
     fn extents(&self, offset: u64, len: u64, max: u32) -> StoreResult {
@@ -466,6 +493,17 @@ mod tests {
         assert_eq!(run(store, StoreOp::Zero { offset: 1024, len: 1 << 20, stable: true }, Payload::None).0, Ok(StoreAnswer::Done));
         let same = StoreOp::CompareSame { offset: 1024, len: 1 << 20, block: 512 };
         assert_eq!(run(store, same, payload(&pool, &[0; 512])).0, Ok(StoreAnswer::Equal));
+        // Three bytes over and over, anew in every block, turned over; then the bits of the medium join those of a payload.
+        let fill = StoreOp::Fill { offset: 512, len: (2 << 20) + 512, block: 512, payload: 4, pattern: 3, invert: true };
+        assert_eq!(run(store, fill, payload(&pool, &[0, 0, 0, 0, 0xf0, 0xff, 0x3f])).0, Ok(StoreAnswer::Done));
+        let expected: Vec<u8> = [0x0f, 0x00, 0xc0].into_iter().cycle().take(512).collect();
+        let same = StoreOp::CompareSame { offset: 512, len: (2 << 20) + 512, block: 512 };
+        assert_eq!(run(store, same, payload(&pool, &expected)).0, Ok(StoreAnswer::Equal));
+        let len = (1 << 20) + 1024;
+        let (result, joined) = run(store, StoreOp::Or { offset: 512, len }, payload(&pool, &vec![0x11; len as usize]));
+        assert_eq!(result, Ok(StoreAnswer::Done));
+        assert!(joined.bytes()[..len as usize].chunks(512).all(|part| part[..4] == [0x1f, 0x11, 0xd1, 0x1f]));
+        drop(joined);
         for op in [StoreOp::Flush { offset: 0, len: 0 }, StoreOp::Check { offset: 0, len: 8 << 20 }, StoreOp::Prefetch { offset: 0, len: 512 }] {
             assert_eq!(run(store, op, Payload::None).0, Ok(StoreAnswer::Done), "{op:?}");
         }

@@ -22,6 +22,22 @@ pub const PATTERN_PIECE: u64 = 16 << 20;
 /// Bytes of one store operation that zeroes or deallocates.
 pub const ZERO_PIECE: u64 = 1 << 30;
 
+/// Bytes of a threshold set: the unit in which the resources of a thin disk are counted.
+pub const THRESHOLD_SET_BYTES: u64 = 1 << 20;
+
+/// THRESHOLD EXPONENT of VPD page B2h: blocks of a threshold set.
+pub fn threshold_exponent(block: BlockSize) -> u8 {
+    u8::try_from(THRESHOLD_SET_BYTES.trailing_zeros() - block.shift()).unwrap_or(0)
+}
+
+/// Bytes of one WRITE ATOMIC: one write of a store, that no other command sees half of.
+const MAX_ATOMIC_BYTES: u32 = 1 << 20;
+
+/// MAXIMUM ATOMIC TRANSFER LENGTH, in blocks.
+pub fn max_atomic_blocks(block: BlockSize) -> u32 {
+    MAX_ATOMIC_BYTES >> block.shift()
+}
+
 /// MAXIMUM COMPARE AND WRITE LENGTH in blocks: whatever the one byte of the CDB can say, since both halves fit one transfer.
 pub const MAX_COMPARE_AND_WRITE_BLOCKS: u8 = u8::MAX;
 

@@ -6,22 +6,27 @@
 pub mod capacity;
 pub mod compare_and_write;
 pub(crate) mod defects;
+pub(crate) mod erase;
 pub mod fault;
 pub mod lba_status;
 pub mod limits;
+pub(crate) mod marked;
+pub(crate) mod or_write;
 pub mod read_write;
+pub(crate) mod streams;
 pub mod synchronize;
+pub(crate) mod thresholds;
 pub mod unmap;
 pub mod verify;
 pub mod write_same;
 
 use alloc::boxed::Box;
 
-use scsi::command::Operation;
+use scsi::command::{Family, Operation};
 use scsi::planted::{Bug, is_planted};
 use scsi::{Asc, BlockRange, Outcome, Sense};
 
-use crate::cdb::{bad_field, byte};
+use crate::cdb::{bad_field, be16, byte};
 use crate::device::Device;
 use crate::operation::{Request, Step};
 use crate::primary;
@@ -43,7 +48,7 @@ pub(crate) fn check(device: &Device, request: &Request<'_>) -> Result<(), Outcom
     let cdb = request.cdb;
     match request.row.operation {
         Op::Read6 | Op::Write6 => check_length(device, request),
-        Op::Read10 | Op::Read12 | Op::Read16 | Op::Write10 | Op::Write12 | Op::Write16 => {
+        Op::Read10 | Op::Read12 | Op::Read16 | Op::Write10 | Op::Write12 | Op::Write16 | Op::OrWrite16 => {
             check_protection(cdb)?;
             check_length(device, request)
         }
@@ -53,6 +58,17 @@ pub(crate) fn check(device: &Device, request: &Request<'_>) -> Result<(), Outcom
             check_length(device, request)
         }
         Op::CompareAndWrite => check_protection(cdb),
+        Op::WriteAtomic16 => {
+            check_protection(cdb)?;
+            check_atomic(device, request)
+        }
+        Op::WriteStream16 => {
+            check_protection(cdb)?;
+            streams::check_write(device, cdb)?;
+            check_length(device, request)
+        }
+        operation if erase::erases(operation) => erase::check(device, request),
+        Op::SanitizeExitFailureMode => erase::check(device, request),
         Op::WriteSame10 | Op::WriteSame16 => {
             check_protection(cdb)?;
             write_same::check(device, request)
@@ -78,6 +94,19 @@ fn check_length(device: &Device, request: &Request<'_>) -> Result<(), Outcome> {
     Ok(())
 }
 
+/// MAXIMUM ATOMIC TRANSFER LENGTH of VPD page B0h; there is no boundary to write up to.
+fn check_atomic(device: &Device, request: &Request<'_>) -> Result<(), Outcome> {
+    // Beyond the end is told before too much.
+    span(device, request)?;
+    if be16(request.cdb, 10) != 0 {
+        return Err(bad_field(10, Some(7)));
+    }
+    if u32::from(be16(request.cdb, 12)) > limits::max_atomic_blocks(device.block_size()) {
+        return Err(bad_field(12, Some(7)));
+    }
+    Ok(())
+}
+
 /// First step of a command on a disk.
 pub(crate) fn begin(device: &mut Device, request: &Request<'_>) -> (State, Step) {
     match first(device, request) {
@@ -88,12 +117,33 @@ pub(crate) fn begin(device: &mut Device, request: &Request<'_>) -> (State, Step)
 
 fn first(device: &mut Device, request: &Request<'_>) -> Result<(State, Step), Outcome> {
     use Operation as Op;
+    let operation = request.row.operation;
+    let looks = matches!(request.row.family, Family::Read | Family::Verify | Family::CompareAndWrite) || operation == Op::OrWrite16;
+    if looks && let Some(range) = device.range(request.row, request.cdb) {
+        marked::check(device, range)?;
+    }
+    if erase::erases(operation) {
+        let (command, step) = erase::begin(device, request)?;
+        return Ok((State::Erase(Box::new(command)), step));
+    }
     Ok(match request.row.operation {
         Op::Read6 | Op::Read10 | Op::Read12 | Op::Read16 => {
             let (command, step) = read_write::read(span(device, request)?)?;
             (State::Read(command), step)
         }
-        Op::Write6 | Op::Write10 | Op::Write12 | Op::Write16 | Op::WriteAndVerify10 | Op::WriteAndVerify12 | Op::WriteAndVerify16 => {
+        Op::OrWrite16 => {
+            let (command, step) = or_write::begin(device, request, span(device, request)?)?;
+            (State::OrWrite(command), step)
+        }
+        Op::Write6
+        | Op::Write10
+        | Op::Write12
+        | Op::Write16
+        | Op::WriteAtomic16
+        | Op::WriteStream16
+        | Op::WriteAndVerify10
+        | Op::WriteAndVerify12
+        | Op::WriteAndVerify16 => {
             let (command, step) = read_write::write(device, request, span(device, request)?)?;
             (State::Write(command), step)
         }
@@ -119,14 +169,23 @@ fn first(device: &mut Device, request: &Request<'_>) -> Result<(State, Step), Ou
             let (command, step) = lba_status::begin(device, request.cdb)?;
             (State::LbaStatus(command), step)
         }
-        Op::ReadDefectData10 | Op::ReadDefectData12 => (State::Ended, Step::Finish(defects::read(device, request.cdb))),
-        Op::ReadCapacity10 => (State::Ended, Step::Finish(capacity::read_capacity_10(device))),
-        Op::ReadCapacity16 => (State::Ended, Step::Finish(capacity::read_capacity_16(device, request.cdb))),
+        Op::ReadDefectData10 | Op::ReadDefectData12 => ended(defects::read(device, request.cdb)),
+        Op::WriteLong10 | Op::WriteLong16 => ended(marked::write_long(device, request.cdb)),
+        Op::StreamControl => ended(streams::control(device, request.cdb)),
+        Op::GetStreamStatus => ended(streams::status(device, request.cdb)),
+        Op::BackgroundControl => ended(streams::background(request.cdb)),
+        Op::SanitizeExitFailureMode => ended(erase::exit_failure_mode(device)),
+        Op::ReadCapacity10 => ended(capacity::read_capacity_10(device)),
+        Op::ReadCapacity16 => ended(capacity::read_capacity_16(device, request.cdb)),
         _ => match primary::begin(device, request) {
             Some(started) => started,
             None => return Err(Outcome::check(Sense::illegal(Asc::INVALID_OPERATION_CODE))),
         },
     })
+}
+
+fn ended(outcome: Outcome) -> (State, Step) {
+    (State::Ended, Step::Finish(outcome))
 }
 
 /// The range check: bytes of the medium that the CDB names, or LOGICAL BLOCK ADDRESS OUT OF RANGE. No blocks at the very end are in range.

@@ -66,7 +66,8 @@ impl Read {
 pub(super) fn write(device: &Device, request: &Request<'_>, span: Span) -> Result<(Write, Step), Outcome> {
     let asked = transfer_len(span.len)?;
     let len = asked.min(request.data_out);
-    if len % device.block_size().bytes() != 0 {
+    let short_of_atomic = request.row.operation == Operation::WriteAtomic16 && len < asked;
+    if short_of_atomic || len % device.block_size().bytes() != 0 {
         return Err(data_mismatch(asked));
     }
     if len == 0 {
@@ -158,6 +159,23 @@ mod tests {
             assert_eq!(bench.good(&cdb(read, 0, 9, 2)), data);
             assert_eq!(bench.good(&cdb(read, 0, 10, 2))[512..], [0; 512]);
         }
+    }
+
+    #[test]
+    fn atomic_writes_are_bounded_and_whole() {
+        let mut bench = Bench::disk(4096);
+        let mut cdb = cdb(0x9c, 0x08, 9, 2);
+        assert_eq!(bench.run(&cdb, &[5; 1024]).0.status, Status::GOOD);
+        assert_eq!(bench.ops, [StoreOp::Write { offset: 9 * 512, len: 1024, payload: 0, stable: true }]);
+        assert_eq!(bench.refused(&cdb, &[5; 512]), 0x0005_0e03, "all or nothing");
+        cdb[11] = 1;
+        assert_eq!(bench.sense(&cdb, &[5; 1024]), Sense::invalid_cdb_field(10, Some(7)));
+        (cdb[11], cdb[12], cdb[13]) = (0, 0x08, 0x01);
+        assert_eq!(bench.sense(&cdb, &vec![5; 2049 * 512]), Sense::invalid_cdb_field(12, Some(7)));
+        let limits = bench.good(&[0x12, 1, 0xb0, 0, 0xff, 0]);
+        assert_eq!(limits[44..64], [0, 0, 8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        (cdb[12], cdb[13], cdb[8], cdb[9]) = (0, 1, 0x10, 0);
+        assert_eq!(bench.refused(&cdb, &[5; 512]), 0x0005_2100);
     }
 
     #[test]

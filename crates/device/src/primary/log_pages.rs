@@ -4,6 +4,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use crate::device::Device;
+use crate::disk::thresholds;
 use crate::statistics::{Errors, Performance};
 
 /// Which values LOG SENSE asks for (PC field). Thresholds are never met, so they are all ones; lists look the same whatever is asked.
@@ -32,6 +33,8 @@ pub(crate) const READ_ERRORS: u8 = 0x03;
 pub(crate) const VERIFY_ERRORS: u8 = 0x05;
 /// Non-medium errors.
 pub(crate) const NON_MEDIUM: u8 = 0x06;
+/// Logical block provisioning: thin disks only.
+pub(crate) const PROVISIONING: u8 = 0x0c;
 /// Start-stop cycles.
 pub(crate) const START_STOP: u8 = 0x0e;
 /// What applications keep here.
@@ -50,7 +53,7 @@ const UNKNOWN_TEMPERATURE: u8 = 0xff;
 /// The same in a signed byte.
 const UNKNOWN_SIGNED: u8 = 0x80;
 
-/// All pages of a disk as page and subpage, ascending, and whether that makes sense for this unit.
+/// All pages of a disk as page and subpage, ascending.
 const PAGES: &[(u8, u8)] = &[
     (0x00, 0x00),
     (0x00, 0xff),
@@ -58,6 +61,7 @@ const PAGES: &[(u8, u8)] = &[
     (READ_ERRORS, 0x00),
     (VERIFY_ERRORS, 0x00),
     (NON_MEDIUM, 0x00),
+    (PROVISIONING, 0x00),
     (0x0d, 0x00),
     (0x0d, 0x01),
     (0x0d, 0x02),
@@ -77,10 +81,11 @@ const PAGES: &[(u8, u8)] = &[
 ];
 
 /// Page and subpage of everything there is, ascending. The 31 group pages stand between 19h/00h and 19h/20h.
-pub(crate) fn supported() -> impl Iterator<Item = (u8, u8)> {
+pub(crate) fn supported(device: &Device) -> impl Iterator<Item = (u8, u8)> {
+    let thin = device.thin();
     let groups = (0x01..=0x1f).map(|group| (PERFORMANCE, group));
     let cut = PAGES.partition_point(|&page| page <= (PERFORMANCE, 0x00));
-    PAGES[..cut].iter().copied().chain(groups).chain(PAGES[cut..].iter().copied())
+    PAGES[..cut].iter().copied().chain(groups).chain(PAGES[cut..].iter().copied()).filter(move |it| thin || it.0 != PROVISIONING)
 }
 
 /// The parameters of a page, ascending by code; `None`: there is no such page, or it is a list of pages.
@@ -91,6 +96,11 @@ pub(crate) fn parameters(device: &Device, page: u8, subpage: u8, values: Values)
         (READ_ERRORS, 0) => errors(&statistics.read, values),
         (VERIFY_ERRORS, 0) => errors(&statistics.verify, values),
         (NON_MEDIUM, 0) => vec![counter(0, statistics.non_medium, 4, values)],
+        (PROVISIONING, 0) if device.thin() => {
+            let [used, available] = thresholds::resources(device).map(u32::to_be_bytes);
+            let resource = |code, count: [u8; 4]| list(code, &[count[0], count[1], count[2], count[3], 0x01, 0, 0, 0]);
+            vec![resource(1, available), resource(2, used)]
+        }
         (0x0d, 0) => vec![list(0, &[0, UNKNOWN_TEMPERATURE]), list(1, &[0, UNKNOWN_TEMPERATURE])],
         (0x0d, 1) => vec![list(0, &[0, UNKNOWN_SIGNED, UNKNOWN_SIGNED, UNKNOWN_SIGNED, UNKNOWN_SIGNED, UNKNOWN_SIGNED, 0, 0])],
         (0x0d, 2) => vec![list(0, &[UNKNOWN_SIGNED; 8])],

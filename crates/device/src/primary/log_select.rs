@@ -19,7 +19,7 @@ const APPLICATION_BYTES: usize = 0xfc;
 const CUMULATIVE: u8 = 1;
 
 /// A list may come only without PCR and without a page in the CDB; nothing can be saved; thresholds cannot be set.
-pub(super) fn check(cdb: &[u8]) -> Result<(), Sense> {
+pub(super) fn check(device: &Device, cdb: &[u8]) -> Result<(), Sense> {
     let length = be16(cdb, 7);
     let bad = Sense::invalid_cdb_field;
     let (page, subpage, control) = (byte(cdb, 2) & 0x3f, byte(cdb, 3), byte(cdb, 2) >> 6);
@@ -39,7 +39,7 @@ pub(super) fn check(cdb: &[u8]) -> Result<(), Sense> {
         return Err(bad(2, Some(7)));
     }
     let all = page == 0 && matches!(subpage, 0 | 0xff);
-    if !all && !supported().any(|it| it == (page, subpage) || subpage == 0xff && it.0 == page) {
+    if !all && !supported(device).any(|it| it == (page, subpage) || subpage == 0xff && it.0 == page) {
         return Err(bad(2, Some(5)));
     }
     Ok(())

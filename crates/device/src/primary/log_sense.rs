@@ -14,7 +14,7 @@ const NOT_SAVED: u8 = 0x80;
 const HAS_SUBPAGE: u8 = 0x40;
 
 /// Answers LOG SENSE. SP and the obsolete PPC are refused; a parameter pointer beyond the last parameter is, too.
-pub(super) fn log_sense(device: &Device, cdb: &[u8]) -> Outcome {
+pub(crate) fn log_sense(device: &Device, cdb: &[u8]) -> Outcome {
     if bit(cdb, 1, 0x01) {
         return bad_field(1, Some(0));
     }
@@ -28,14 +28,14 @@ pub(super) fn log_sense(device: &Device, cdb: &[u8]) -> Outcome {
         _ => Values::DefaultCumulative,
     };
     let (page, subpage, pointer) = (byte(cdb, 2) & 0x3f, byte(cdb, 3), be16(cdb, 5));
-    let body = match (list_of_pages(page, subpage), log_pages::parameters(device, page, subpage, values)) {
+    let body = match (list_of_pages(device, page, subpage), log_pages::parameters(device, page, subpage, values)) {
         (Some(_), _) if pointer != 0 => return bad_field(5, Some(7)),
         (Some(list), _) => list,
         (None, Some(parameters)) => match written(&parameters, pointer) {
             Some(body) => body,
             None => return bad_field(5, Some(7)),
         },
-        (None, None) => return bad_field(if known(page) { 3 } else { 2 }, Some(if known(page) { 7 } else { 5 })),
+        (None, None) => return if known(device, page) { bad_field(3, Some(7)) } else { bad_field(2, Some(5)) },
     };
     let length = u16::try_from(body.len()).unwrap_or(u16::MAX).to_be_bytes();
     let subpages = if subpage == 0 { 0 } else { HAS_SUBPAGE };
@@ -44,17 +44,17 @@ pub(super) fn log_sense(device: &Device, cdb: &[u8]) -> Outcome {
     reply(data, u32::from(be16(cdb, 7)))
 }
 
-fn known(page: u8) -> bool {
-    log_pages::supported().any(|(it, _)| it == page)
+fn known(device: &Device, page: u8) -> bool {
+    log_pages::supported(device).any(|(it, _)| it == page)
 }
 
 /// Supported pages (00h and 3Fh), supported pages and subpages (the same with FFh), supported subpages of one page (FFh).
-fn list_of_pages(page: u8, subpage: u8) -> Option<Vec<u8>> {
+fn list_of_pages(device: &Device, page: u8, subpage: u8) -> Option<Vec<u8>> {
     match (page, subpage) {
-        (0x00 | 0x3f, 0x00) => Some(log_pages::supported().filter(|it| it.1 == 0).map(|it| it.0).collect()),
-        (0x00 | 0x3f, 0xff) => Some(log_pages::supported().flat_map(|(page, subpage)| [page, subpage]).collect()),
-        (_, 0xff) if known(page) => {
-            Some(log_pages::supported().filter(|it| it.0 == page).chain([(page, 0xff)]).flat_map(|(page, subpage)| [page, subpage]).collect())
+        (0x00 | 0x3f, 0x00) => Some(log_pages::supported(device).filter(|it| it.1 == 0).map(|it| it.0).collect()),
+        (0x00 | 0x3f, 0xff) => Some(log_pages::supported(device).flat_map(|(page, subpage)| [page, subpage]).collect()),
+        (_, 0xff) if known(device, page) => {
+            Some(log_pages::supported(device).filter(|it| it.0 == page).chain([(page, 0xff)]).flat_map(|(page, subpage)| [page, subpage]).collect())
         }
         _ => None,
     }

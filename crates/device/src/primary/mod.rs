@@ -8,7 +8,7 @@ pub(crate) mod identity;
 pub mod inquiry;
 mod log_pages;
 mod log_select;
-mod log_sense;
+pub(crate) mod log_sense;
 pub mod mode_pages;
 pub mod mode_select;
 pub mod mode_sense;
@@ -25,6 +25,7 @@ use scsi::command::Operation;
 
 use crate::cdb::{bit, byte};
 use crate::device::Device;
+use crate::disk::thresholds::Measurement;
 use crate::operation::{Request, Step};
 use crate::progress::State;
 
@@ -49,6 +50,10 @@ pub(crate) fn begin(device: &mut Device, request: &Request<'_>) -> Option<(State
         Operation::ReportSupportedOperationCodes => opcodes::supported_operation_codes(device, cdb),
         Operation::ReportSupportedTaskManagementFunctions => opcodes::supported_task_management_functions(cdb),
         Operation::PreventAllowMediumRemoval => start_stop::prevent_allow(device, request),
+        Operation::LogSense if device.thin() && byte(cdb, 2) & 0x3f == log_pages::PROVISIONING => {
+            let (command, step) = Measurement::for_log(device, cdb);
+            return Some((State::Measurement(Box::new(command)), step));
+        }
         Operation::LogSense => log_sense::log_sense(device, cdb),
         Operation::ReadBuffer => buffers::read(device, cdb, request.nexus),
         Operation::ReceiveDiagnosticResults => diagnostics::receive(device, cdb),

@@ -1,13 +1,14 @@
 //! Mode pages (SPC-6 7.5, SBC-4 6.5): current, changeable and default values of every page.
 //!
 //! The defaults of a disk are the original's bytes. Only bits with an effect are changeable: PER (error recovery), WCE (caching), TST, D_SENSE, QERR,
-//! UA_INTLCK, SWP and TAS (control), the timers of the power condition page, and the informational exceptions page.
+//! UA_INTLCK, SWP and TAS (control), the timers of the power condition page, the informational exceptions page, the thresholds of thin disks.
 //! Everything that depends on a bit reads it here, so that a page set by the administrator works like one set by MODE SELECT.
 
 use alloc::vec;
 use alloc::vec::Vec;
 
 use crate::cdb::bit;
+use crate::disk::thresholds;
 use crate::parameter::ParameterError;
 
 /// Caching mode page.
@@ -41,6 +42,8 @@ pub(crate) struct ModePage {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct ModePages {
     pages: Vec<ModePage>,
+    /// Thin disks have the logical block provisioning page.
+    thin: bool,
 }
 
 /// Page, subpage, values, changeable bits as (offset, mask).
@@ -52,6 +55,13 @@ const TIMERS: &[(usize, u8)] = &[
     (0, 0x01), (1, 0x0f), (2, 0xff), (3, 0xff), (4, 0xff), (5, 0xff), (6, 0xff), (7, 0xff), (8, 0xff), (9, 0xff), (10, 0xff), (11, 0xff),
     (12, 0xff), (13, 0xff), (14, 0xff), (15, 0xff), (16, 0xff), (17, 0xff), (18, 0xff), (19, 0xff), (20, 0xff), (21, 0xff),
 ];
+
+/// Logical block provisioning, thin disks only: a threshold for used resources that increase, one for available ones that decrease.
+const PROVISIONING: [u8; 28] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x01, 0x02, 0, 0, 0, 0, 0, 0, 0x02, 0x01, 0, 0, 0, 0, 0, 0];
+/// ENABLED and THRESHOLD COUNT.
+#[rustfmt::skip]
+const THRESHOLDS: &[(usize, u8)] =
+    &[(12, 0x80), (16, 0xff), (17, 0xff), (18, 0xff), (19, 0xff), (20, 0x80), (24, 0xff), (25, 0xff), (26, 0xff), (27, 0xff)];
 
 /// Offsets count from byte 2 of a page (byte 4 of a subpage).
 #[rustfmt::skip]
@@ -67,11 +77,12 @@ const DISK: &[Row] = &[
     (0x1a, 0x00, &[0; 38], TIMERS),
     (0x1c, 0x00, &[0x08, 0, 0, 0, 0, 0, 0, 0, 0, 0], &[(0, 0x9d), (1, 0x0f), (2, 0xff), (3, 0xff), (4, 0xff), (5, 0xff), (6, 0xff), (7, 0xff), (8, 0xff), (9, 0xff)]),
     (0x1c, 0x01, &[0; 12], &[]),
+    (0x1c, 0x02, &PROVISIONING, THRESHOLDS),
 ];
 
 impl ModePages {
     /// The pages of a disk.
-    pub(crate) fn disk() -> ModePages {
+    pub(crate) fn disk(thin: bool) -> ModePages {
         let page = |&(page, subpage, values, bits): &Row| {
             let mut changeable = vec![0; values.len()];
             for &(at, mask) in bits {
@@ -79,22 +90,35 @@ impl ModePages {
             }
             ModePage { page, subpage, current: values.to_vec(), changeable, default: values.to_vec() }
         };
-        ModePages { pages: DISK.iter().map(page).collect() }
+        ModePages { pages: DISK.iter().map(page).collect(), thin }
     }
 
     /// No pages.
     pub(crate) fn none() -> ModePages {
-        ModePages { pages: Vec::new() }
+        ModePages { pages: Vec::new(), thin: false }
     }
 
     /// The pages that a page code and subpage code ask for, in order. 3Fh: all pages; FFh: all subpages; 00h with 3Fh: no subpages.
     pub(crate) fn select(&self, page: u8, subpage: u8) -> impl Iterator<Item = &ModePage> {
-        self.pages.iter().filter(move |it| (page == 0x3f || it.page == page) && (subpage == 0xff || it.subpage == subpage))
+        self.pages
+            .iter()
+            .filter(|it| self.offers(it))
+            .filter(move |it| (page == 0x3f || it.page == page) && (subpage == 0xff || it.subpage == subpage))
     }
 
     /// One page, to be changed.
     pub(crate) fn find_mut(&mut self, page: u8, subpage: u8) -> Option<&mut ModePage> {
-        self.pages.iter_mut().find(|it| it.page == page && it.subpage == subpage)
+        let thin = self.thin;
+        self.pages.iter_mut().find(|it| it.page == page && it.subpage == subpage && (thin || (page, subpage) != thresholds::PAGE))
+    }
+
+    fn offers(&self, page: &ModePage) -> bool {
+        self.thin || (page.page, page.subpage) != thresholds::PAGE
+    }
+
+    /// The disk becomes thin or thick.
+    pub(crate) fn set_thin(&mut self, thin: bool) {
+        self.thin = thin;
     }
 
     /// The current values of a page.

@@ -50,7 +50,7 @@ fn list_length(row: &CommandRow, cdb: &[u8], offered: u32) -> u32 {
 pub(super) fn check(device: &Device, request: &Request<'_>) -> Result<(), Outcome> {
     let cdb = request.cdb;
     let checked = match request.row.operation {
-        Operation::LogSelect => log_select::check(cdb),
+        Operation::LogSelect => log_select::check(device, cdb),
         Operation::SecurityProtocolOut => identity::check_security_out(),
         Operation::SendDiagnostic => diagnostics::check(device, cdb),
         Operation::SetIdentifyingInformation => identity::check_information(cdb),

@@ -79,6 +79,8 @@ pub(crate) enum Wanted {
     TimersDecide,
     /// As if the timer had run out.
     Force(Condition),
+    /// A reserved value: accepted and without effect, as the original takes them all and libiscsi's suite asks for.
+    Nothing,
 }
 
 /// Reads POWER CONDITION and POWER CONDITION MODIFIER. `Err`: byte and leftmost bit of the field that means nothing.
@@ -94,7 +96,7 @@ pub(super) fn wanted(condition: u8, modifier: u8) -> Result<Wanted, (u16, u8)> {
         (0xa, 0) => Wanted::Force(Condition::IdleA),
         (0xb, 0) => Wanted::Force(Condition::StandbyZ),
         (0x1 | 0x2 | 0x3 | 0x7 | 0xa | 0xb, _) => return Err((3, 3)),
-        _ => return Err((4, 7)),
+        _ => Wanted::Nothing,
     })
 }
 
@@ -149,6 +151,7 @@ pub(super) fn change(device: &mut Device, wanted: Wanted) {
             device.power.timers_stopped = false;
             device.power.used = device.now();
         }
+        Wanted::Nothing => {}
         Wanted::Force(condition) => {
             enter(device, condition, true);
             device.power.timers_stopped = true;
@@ -234,7 +237,8 @@ mod tests {
     fn conditions_that_are_not_there() {
         let mut bench = Bench::disk(8);
         for reserved in [4, 5, 6, 8, 9, 0xc, 0xf] {
-            assert_eq!(bench.sense(&[0x1b, 0, 0, 0, reserved << 4, 0], &[]), Sense::invalid_cdb_field(4, Some(7)));
+            bench.good(&[0x1b, 0, 0, 0, reserved << 4, 0]);
+            assert_eq!(told(&bench), 0);
         }
         for (asked, modifier) in [(1, 1), (2, 3), (3, 2), (7, 1), (0xa, 1)] {
             assert_eq!(bench.sense(&[0x1b, 0, 0, modifier, asked << 4, 0], &[]), Sense::invalid_cdb_field(3, Some(3)));

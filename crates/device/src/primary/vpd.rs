@@ -7,12 +7,13 @@ use scsi::DeviceType;
 use super::inquiry::printable;
 use crate::device::Device;
 use crate::disk::limits;
+use crate::disk::streams::MAX_STREAMS;
 use crate::operation::PortIdentity;
 
 /// Pages of every unit, ascending.
 const COMMON: &[u8] = &[0x00, 0x80, 0x83, 0x86, 0x87, 0x88];
 /// More pages of a block device, ascending.
-const BLOCK: &[u8] = &[0x8a, 0xb0, 0xb1, 0xb2, 0xb4];
+const BLOCK: &[u8] = &[0x8a, 0xb0, 0xb1, 0xb2, 0xb4, 0xb7];
 
 /// Width of the unit serial number and of the T10 designator: what the original has, so that names made from them stay.
 const ID_WIDTH: usize = 36;
@@ -44,6 +45,7 @@ pub(super) fn page(device: &Device, code: u8, port: &PortIdentity) -> Option<Vec
         0xb2 if is_disk => provisioning(device),
         0x8a if is_disk => power_condition(),
         0xb4 if is_disk => block_lengths(device),
+        0xb7 if is_disk => limits_extension(),
         _ => return None,
     };
     let length = u16::try_from(body.len()).unwrap_or(u16::MAX).to_be_bytes();
@@ -150,6 +152,13 @@ fn block_lengths(device: &Device) -> Vec<u8> {
     Vec::from([length[0], length[1], length[2], length[3], 0x00, 0x01, 0x00, 0x00])
 }
 
+/// Page B7h: how many streams may be open; no size is better than another.
+fn limits_extension() -> Vec<u8> {
+    let mut body = Vec::from([0; 0x3c]);
+    body[2..4].copy_from_slice(&MAX_STREAMS.to_be_bytes());
+    body
+}
+
 /// Page B0h. Every limit told here is enforced, and none is told that does not hold.
 fn block_limits(device: &Device) -> Vec<u8> {
     let mut body = Vec::from([0; 0x3c]);
@@ -166,19 +175,22 @@ fn block_limits(device: &Device) -> Vec<u8> {
         body[28..32].copy_from_slice(&(1 << 31 | u32::from(device.geometry.lowest_aligned)).to_be_bytes());
     }
     body[32..40].copy_from_slice(&limits::MAX_WRITE_SAME_BLOCKS.to_be_bytes());
+    body[40..44].copy_from_slice(&limits::max_atomic_blocks(device.block_size()).to_be_bytes());
     body
 }
 
-/// Page B1h.
+/// Page B1h. WABEREQ and WACEREQ: what was erased can be read without having been written.
 fn block_characteristics(device: &Device) -> Vec<u8> {
     let mut body = Vec::from([0; 0x3c]);
     body[0..2].copy_from_slice(&device.geometry.rotation_rate.to_be_bytes());
+    body[3] = 0x50;
     body
 }
 
-/// Page B2h: LBPU, LBPWS, LBPWS10, LBPRZ = 001b and type thin, or nothing.
+/// Page B2h: LBPU, LBPWS, LBPWS10, LBPRZ = 001b, type thin and the size of a threshold set, or nothing.
 fn provisioning(device: &Device) -> Vec<u8> {
-    if device.thin() { Vec::from([0x00, 0xe4, 0x02, 0x00]) } else { Vec::from([0; 4]) }
+    let exponent = limits::threshold_exponent(device.block_size());
+    if device.thin() { Vec::from([exponent, 0xe4, 0x02, 0x00]) } else { Vec::from([0; 4]) }
 }
 
 #[cfg(test)]
@@ -193,7 +205,7 @@ mod tests {
 
     #[test]
     fn supported_pages() {
-        assert_eq!(vpd(&mut Bench::disk(8), 0), [0, 0, 0, 11, 0x00, 0x80, 0x83, 0x86, 0x87, 0x88, 0x8a, 0xb0, 0xb1, 0xb2, 0xb4]);
+        assert_eq!(vpd(&mut Bench::disk(8), 0), [0, 0, 0, 12, 0x00, 0x80, 0x83, 0x86, 0x87, 0x88, 0x8a, 0xb0, 0xb1, 0xb2, 0xb4, 0xb7]);
         let mut controller = Bench::around(Device::controller(settings()), 0);
         assert_eq!(vpd(&mut controller, 0), [0x0c, 0, 0, 6, 0x00, 0x80, 0x83, 0x86, 0x87, 0x88]);
         assert_eq!(controller.refused(&[0x12, 1, 0xb0, 0, 0xff, 0], &[]), 0x0005_2400);
@@ -269,6 +281,7 @@ mod tests {
     fn power_conditions_and_block_lengths() {
         let mut bench = Bench::disk(8);
         assert_eq!(vpd(&mut bench, 0x8a), [0, 0x8a, 0, 14, 3, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(vpd(&mut bench, 0xb7)[..8], [0, 0xb7, 0, 0x3c, 0, 0, 0, 32]);
         assert_eq!(vpd(&mut bench, 0xb4), [0, 0xb4, 0, 8, 0, 0, 2, 0, 0, 1, 0, 0]);
     }
 
@@ -286,6 +299,7 @@ mod tests {
         let mut expected = [0; 64];
         expected[..12].copy_from_slice(&[0, 0xb0, 0, 0x3c, 0x00, 255, 0, 0, 0x00, 0x01, 0x00, 0x00]);
         expected[40..44].copy_from_slice(&[0xff; 4]);
+        expected[44..48].copy_from_slice(&[0, 0, 8, 0]);
         assert_eq!(page, expected);
     }
 
@@ -307,10 +321,10 @@ mod tests {
         let mut bench = Bench::disk(8);
         bench.device.set(Parameter::RotationRate(7200)).unwrap();
         let page = vpd(&mut bench, 0xb1);
-        assert_eq!(page[..6], [0, 0xb1, 0, 0x3c, 0x1c, 0x20]);
-        assert_eq!(page[6..], [0; 58]);
+        assert_eq!(page[..8], [0, 0xb1, 0, 0x3c, 0x1c, 0x20, 0x00, 0x50]);
+        assert_eq!(page[8..], [0; 56]);
         assert_eq!(vpd(&mut bench, 0xb2), [0, 0xb2, 0, 4, 0, 0, 0, 0]);
         bench.device.set(Parameter::ThinProvisioning(true)).unwrap();
-        assert_eq!(vpd(&mut bench, 0xb2), [0, 0xb2, 0, 4, 0x00, 0xe4, 0x02, 0x00]);
+        assert_eq!(vpd(&mut bench, 0xb2), [0, 0xb2, 0, 4, 11, 0xe4, 0x02, 0x00]);
     }
 }

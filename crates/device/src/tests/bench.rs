@@ -164,6 +164,18 @@ impl Bench {
                 let pattern = payload[range(0, block.into())].iter().cycle();
                 self.bytes[range(offset, len)].iter_mut().zip(pattern).for_each(|(to, &from)| *to = from);
             }
+            StoreOp::Fill { offset, len, block, payload: at, pattern, invert } => {
+                self.map(offset, len, true);
+                let turn = if invert { 0xff } else { 0x00 };
+                for to in self.bytes[range(offset, len)].chunks_mut(usize::try_from(block).unwrap()) {
+                    let pattern = payload[range(at.into(), pattern.into())].iter().cycle();
+                    to.iter_mut().zip(pattern).for_each(|(to, &from)| *to = from ^ turn);
+                }
+            }
+            StoreOp::Or { offset, len } => {
+                let medium = &self.bytes[range(offset, len.into())];
+                payload.iter_mut().zip(medium).for_each(|(to, &from)| *to |= from);
+            }
             StoreOp::Zero { offset, len, .. } => self.bytes[range(offset, len)].fill(0),
             StoreOp::Discard { offset, len } => {
                 self.map(offset, len, false);

@@ -74,6 +74,11 @@ fn inside(device: &Device, op: StoreOp, fetched: u32) {
     let bytes = device.blocks().checked_shl(device.block_size().shift()).unwrap();
     let (offset, len, payload) = match op {
         StoreOp::Read { offset, len } => (offset, len.into(), 0),
+        StoreOp::Or { offset, len } => (offset, len.into(), u64::from(len)),
+        StoreOp::Fill { offset, len, block, payload, pattern, .. } => {
+            assert!(len % u64::from(block) == 0 && pattern > 0);
+            (offset, len, u64::from(payload) + u64::from(pattern))
+        }
         StoreOp::Write { offset, len, payload, .. } | StoreOp::Compare { offset, len, payload } => {
             (offset, len.into(), u64::from(payload) + u64::from(len))
         }
@@ -124,8 +129,8 @@ fn run(device: &mut Device, cdb: &[u8], data: &[u8], answers: &[StoreResult]) ->
             }
         };
     }
-    // A long WRITE SAME and an extended self-test go on piece by piece; that they end is tested where they are written.
-    assert!(matches!(cdb[0], 0x1d | 0x41 | 0x93), "{cdb:02x?} does not end");
+    // A long WRITE SAME, an erasure and an extended self-test go on piece by piece; that they end is tested where they are written.
+    assert!(matches!(cdb[0], 0x04 | 0x1d | 0x41 | 0x48 | 0x93), "{cdb:02x?} does not end");
     Outcome::good(0)
 }
 
