@@ -62,14 +62,21 @@ pub fn find(connect: &Connect) -> Result<PathBuf> {
     let running: Vec<PathBuf> = instance_paths().filter(|path| UnixStream::connect(path).is_ok()).collect();
     match running.as_slice() {
         [one] => Ok(one.clone()),
-        [] => Some(admin::client::default_socket())
-            .filter(|path| UnixStream::connect(path).is_ok())
+        [] => tgtd_socket()
             .ok_or_else(|| anyhow!("no `scuzzy serve` or `tgtd` of yours is running: start one, or name its control socket with --control PATH")),
         many => {
             let names: Vec<String> = many.iter().map(|path| format!("--control {}", path.display())).collect();
             Err(anyhow!("several daemons are running, choose one: {}", names.join(", ")))
         }
     }
+}
+
+/// The socket of `tgtd`, or the one for those who may only look.
+fn tgtd_socket() -> Option<PathBuf> {
+    let socket = admin::client::default_socket();
+    let mut readers = socket.clone().into_os_string();
+    readers.push(daemon::lock::READERS_SUFFIX);
+    [socket, readers.into()].into_iter().find(|path| UnixStream::connect(path).is_ok())
 }
 
 /// The control socket that [`find`] takes when none is named and exactly one daemon runs.

@@ -527,6 +527,25 @@ fn units_get_other_sizes_and_media_under_a_session() {
 }
 
 #[test]
+fn watching_hears_of_a_change_at_once() {
+    let daemon = Daemon::start("hears");
+    // It looks once an hour by itself.
+    let mut child = daemon.command("target list --json --watch=3600").stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("starts");
+    let lines = Lines::of(&mut child);
+    assert_eq!(lines.next(), "[]");
+    daemon.one();
+    let sessions = |line: String| serde_json::from_str::<Value>(&line).expect("JSON")[0]["sessions"].as_array().map(Vec::len);
+    let session = daemon.log_in();
+    while sessions(lines.next()) != Some(1) {}
+    drop(session);
+    while sessions(lines.next()) != Some(0) {}
+    // The daemon ends: so does the watching, with a reason.
+    daemon.done("target rm 1 --force");
+    daemon.tgtadm("--mode system --op delete");
+    wait_for("the end of watching", || child.try_wait().expect("asks").is_some_and(|status| status.code() == Some(1)));
+}
+
+#[test]
 fn watching_prints_a_line_for_each_change() {
     let daemon = Daemon::start("watch");
     let mut child = daemon.command("target list --json --watch=0.1").stdout(Stdio::piped()).spawn().expect("starts");
@@ -584,6 +603,18 @@ fn a_secret_is_asked_for_twice_on_a_terminal() {
     assert!(shown.contains("the two are not the same: nothing is changed"), "{shown}");
     assert_eq!(status, Some(1));
     assert_eq!(daemon.json("account list").as_array().map(Vec::len), Some(1));
+}
+
+#[test]
+fn readers_look_and_change_nothing() {
+    let daemon = Daemon::start("readers");
+    let inner =
+        format!("{SCUZZY} target list --control shared.ro && {SCUZZY} unit show 1/1 --control shared.ro && {SCUZZY} unit rm 1/1 --control shared.ro");
+    let output =
+        daemon.command("serve --memory 16M --portal 127.0.0.1:0 --control shared --control-readers all --run").arg(&inner).output().expect("runs");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stdout).contains("unit     1/1\n"), "{}", text(&output.stdout));
+    assert!(text(&output.stderr).contains("this socket is for readers"), "{}", text(&output.stderr));
 }
 
 #[test]
