@@ -510,7 +510,9 @@ fn limits_refuse_with_a_reason() {
 #[test]
 fn task_management_is_answered_with_its_codes() {
     let house = House::plain();
-    let mut host = house.host();
+    let mut settings = Settings::new(INITIATOR, Some(TARGET));
+    settings.more_keys = vec![("iSCSIProtocolLevel".into(), "2".into()), ("TaskReporting".into(), "ResponseFence".into())];
+    let mut host = Host::new(house.portal, settings);
     host.run(Command::new(1, &[0; 6]));
     assert_eq!(host.function(1, lun(1), 0x1234), 1, "ABORT TASK of no task");
     assert_eq!(host.function(2, lun(1), u32::MAX), 0, "ABORT TASK SET");
@@ -519,6 +521,13 @@ fn task_management_is_answered_with_its_codes() {
     assert_eq!(host.function(5, lun(9), u32::MAX), 2, "no such unit");
     assert_eq!(host.function(6, lun(0), u32::MAX), 0, "TARGET WARM RESET");
     assert_eq!(host.function(8, lun(1), 0x1234), 4, "TASK REASSIGN");
+    assert_eq!(host.function(3, lun(1), u32::MAX), 0, "CLEAR ACA");
+    assert_eq!(host.function(12, lun(1), u32::MAX), 7, "QUERY ASYNCHRONOUS EVENT: the reset is still to be told");
+    host.run(Command::new(1, &[0; 6]));
+    assert_eq!(host.function(12, lun(1), u32::MAX), 0, "and now it is told");
+    assert_eq!(host.function(9, lun(1), 0x1234), 0, "QUERY TASK of no task");
+    assert_eq!(host.function(10, lun(1), u32::MAX), 0, "QUERY TASK SET without tasks");
+    assert_eq!(host.function(11, lun(0), u32::MAX), 0, "I_T NEXUS RESET");
     assert_eq!(host.function(7, lun(0), u32::MAX), 0, "TARGET COLD RESET");
     host.until_closed();
     house.end();
@@ -592,6 +601,25 @@ fn faults_fail_delay_hang_and_cut() {
     house.rule(4, "op=READ16,action=DROP_CONNECTION");
     host.core.submit(read(0, 512));
     host.until_closed();
+    house.end();
+}
+
+/// The answer of a logout is the last word: by then its commands have ended, at the unit too.
+#[test]
+fn a_logout_ends_what_runs_before_it_is_answered() {
+    let house = House::plain();
+    let mut host = house.host();
+    host.run(write(0, vec![1; 512]));
+    house.rule(1, "op=READ16,action=HANG");
+    let tag = host.core.submit(read(0, 512));
+    while house.cell().lock().active_tasks() == 0 {
+        assert!(host.turn());
+    }
+    host.core.logout();
+    host.wait(|event| matches!(event, Event::LoggedOut { response: 0 }).then_some(()));
+    assert_eq!(house.cell().lock().active_tasks(), 0);
+    host.until_closed();
+    assert!(!host.events.iter().any(|event| matches!(event, Event::Done(completion) if completion.tag == tag)), "it ended without an answer");
     house.end();
 }
 

@@ -129,6 +129,8 @@ pub struct Connection {
     pub(super) owed: Owed,
     /// Tags of task management requests without response; true: it counts against the window.
     pub(super) functions: Vec<(u32, bool)>,
+    /// Task tag of a logout that waits for the end of commands.
+    logging_out: Option<u32>,
     /// Bytes of requests held in the window.
     pub(super) held_bytes: usize,
     pub(super) text: Option<TextExchange>,
@@ -166,6 +168,7 @@ impl Connection {
             tasks: TaskTable::default(),
             owed: Owed::default(),
             functions: Vec::new(),
+            logging_out: None,
             held_bytes: 0,
             text: None,
             transfer_tag: 0,
@@ -305,6 +308,10 @@ impl Connection {
 
     /// A task management function ended.
     pub fn function_response(&mut self, tag: u32, response: FunctionCode) {
+        if self.logging_out == Some(tag) {
+            self.logging_out = None;
+            return self.finish_logout(tag, response.response == FunctionCode::COMPLETE.response);
+        }
         let Some(at) = self.functions.iter().position(|(function, _)| *function == tag) else {
             // Our own request to end a task with damaged data.
             self.answer_failed(tag);
@@ -317,7 +324,8 @@ impl Connection {
 
     /// Digests of the PDUs that arrive from now on: header, data. Give them to the `Receiver` at every `Piece::End`.
     pub fn digests(&self) -> (bool, bool) {
-        if self.is_full_feature() { (self.negotiated.header_digest, self.negotiated.data_digest) } else { (false, false) }
+        let digested = self.is_full_feature() || self.logging_out.is_some();
+        if digested { (self.negotiated.header_digest, self.negotiated.data_digest) } else { (false, false) }
     }
 
     /// Login is over and the connection is not closing.
@@ -433,6 +441,13 @@ impl Connection {
         self.stop();
         self.closing = true;
         self.events.push_back(Event::Logout);
+    }
+
+    /// Nothing is taken any more; the answer waits for the end of commands.
+    pub(super) fn begin_logout(&mut self, tag: u32) {
+        self.phase = Phase::Closing;
+        self.stop();
+        self.logging_out = Some(tag);
     }
 
     fn stop(&mut self) {

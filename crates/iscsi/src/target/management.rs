@@ -176,6 +176,10 @@ impl Connection {
         const RECOVERY: u8 = 2;
         const UNKNOWN_CID: u8 = 1;
         const RECOVERY_NOT_SUPPORTED: u8 = 2;
+        if self.is_tag_in_use(request.tag) {
+            self.reject(header, RejectReason::TASK_IN_PROGRESS);
+            return;
+        }
         let own = self.summary.as_ref().is_some_and(|summary| summary.cid == request.cid);
         let response = match request.reason {
             SESSION => 0,
@@ -187,19 +191,56 @@ impl Connection {
                 return;
             }
         };
-        let time = |seconds: u32| u16::try_from(seconds).unwrap_or(u16::MAX);
+        if response != 0 {
+            return self.push_logout_response(request.tag, response);
+        }
+        if !self.end_tasks_before_logout(request.tag) {
+            self.push_logout_response(request.tag, response);
+            self.logged_out();
+        }
+    }
+
+    /// Commands end with a logout, and nothing of them may land after its answer: what did not begin goes; for the rest the unit is asked for an I_T nexus
+    /// reset in the name of the logout. False: there is nothing to wait for.
+    fn end_tasks_before_logout(&mut self, tag: u32) -> bool {
+        self.window.lose(None, |waiting| matches!(waiting, Waiting::Command(_)));
+        for unstarted in self.tasks.unstarted() {
+            self.drop_task(unstarted);
+        }
+        for unsaid in self.tasks.answers_that_wait(None) {
+            self.drop_task(unsaid);
+        }
+        if !self.tasks.any_runs() {
+            return false;
+        }
+        self.begin_logout(tag);
+        self.events.push_back(Event::Function(FunctionEvent {
+            tag,
+            function: NEXUS_RESET,
+            lun: Lun::default(),
+            referenced: NO_TAG,
+            referenced_lost: false,
+        }));
+        true
+    }
+
+    /// The commands have ended, or (`cleaned` false) cannot be ended.
+    pub(super) fn finish_logout(&mut self, tag: u32, cleaned: bool) {
+        const CLEANUP_FAILED: u8 = 3;
+        self.push_logout_response(tag, if cleaned { 0 } else { CLEANUP_FAILED });
+        self.logged_out();
+    }
+
+    fn push_logout_response(&mut self, tag: u32, response: u8) {
         let pdu = LogoutResponse {
             response,
-            tag: request.tag,
-            time_2_wait: time(self.negotiated.default_time_2_wait),
+            tag,
+            time_2_wait: u16::try_from(self.negotiated.default_time_2_wait).unwrap_or(u16::MAX),
             // Nothing is kept: at ErrorRecoveryLevel 0 there is nothing to come back to.
             time_2_retain: 0,
             ..LogoutResponse::default()
         };
         self.push(pdu.encode(), Vec::new(), StatSn::Take);
-        if response == 0 {
-            self.logged_out();
-        }
     }
 
     pub(super) fn push_async(&mut self, lun: Lun, event: u8, parameters: [u16; 3], data: Vec<u8>) {

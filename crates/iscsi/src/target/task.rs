@@ -116,6 +116,17 @@ impl TaskTable {
         self.index.iter().filter(|(_, slot)| waits(&self.slots[slot_index(*slot)])).map(|(tag, _)| *tag).collect()
     }
 
+    /// Tags of tasks that were not delivered.
+    pub fn unstarted(&self) -> Vec<u32> {
+        self.index.iter().filter(|(_, slot)| self.slots[slot_index(*slot)].command.is_some()).map(|(tag, _)| *tag).collect()
+    }
+
+    /// Was some task delivered, and has not ended?
+    pub fn any_runs(&self) -> bool {
+        let runs = |task: &Task| task.command.is_none() && task.reply.is_none();
+        self.index.iter().any(|(_, slot)| runs(&self.slots[slot_index(*slot)]))
+    }
+
     /// True when the initiator owes some task a sequence that lacks at least `least` bytes.
     pub fn lack(&self, least: u32) -> bool {
         self.index.iter().any(|(_, slot)| self.slots[slot_index(*slot)].transfer.lacks(least))

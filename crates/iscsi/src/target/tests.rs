@@ -1584,6 +1584,41 @@ mod management {
         assert_eq!((peer.one().opcode(), peer.events()), (Opcode::LOGOUT_RESPONSE, alloc::vec![Event::Logout]));
     }
 
+    /// What runs is ended first, what was answered is answered first, and nothing comes after the answer of the logout.
+    #[test]
+    fn a_logout_waits_for_the_commands_that_run() {
+        for (code, response) in [(FunctionCode::COMPLETE, 0), (FunctionCode::REJECTED, 3)] {
+            let mut peer = Peer::logged_in(parameters(), &["InitialR2T=No"]);
+            let running = peer.read(1, 512);
+            let answered = peer.read(2, 512);
+            let early = peer.write(3, 1024, false);
+            for (command, data) in [(running, &[][..]), (answered, &[]), (early, &[1; 512])] {
+                peer.send(&command.encode(), data);
+            }
+            peer.next_cmd_sn();
+            let waiting = peer.read(4, 512);
+            peer.send(&waiting.encode(), b"");
+            peer.events();
+            peer.connection.respond(3, good(ReplyData::None, 0));
+            let logout = LogoutRequest { immediate: true, reason: 0, tag: 8, cmd_sn: peer.cmd_sn, ..LogoutRequest::default() };
+            peer.send(&logout.encode(), b"");
+            assert!(peer.sent().is_empty(), "one command still runs");
+            assert!(matches!(peer.events()[..], [Event::Function(FunctionEvent { tag: 8, function: 11, .. })]));
+            peer.send(&DataOut { is_final: true, tag: 3, transfer_tag: NO_TAG, buffer_offset: 512, ..DataOut::default() }.encode(), &[1; 512]);
+            peer.send(&NopOut { immediate: true, tag: 9, cmd_sn: peer.cmd_sn, ..NopOut::default() }.encode(), b"");
+            peer.connection.respond(2, good(ReplyData::Inline(alloc::vec![7; 512]), 0));
+            peer.connection.forget(1);
+            peer.connection.function_response(8, code);
+            let sent = peer.sent();
+            let opcodes: Vec<Opcode> = sent.iter().map(Sent::opcode).collect();
+            assert_eq!(opcodes, [Opcode::DATA_IN, Opcode::LOGOUT_RESPONSE]);
+            assert_eq!(LogoutResponse::decode(&sent[1].header).response, response);
+            assert_eq!((peer.events(), peer.connection.task_count()), (alloc::vec![Event::Logout], 0));
+            peer.connection.respond(1, good(ReplyData::None, 0));
+            assert!(peer.sent().is_empty());
+        }
+    }
+
     #[test]
     fn what_waits_behind_a_logout_is_not_carried_out() {
         let mut peer = Peer::logged_in(parameters(), &[]);
