@@ -23,6 +23,7 @@ pub const ALL: &[&str] = &[
     "groff-base",
     "zsh",
     "fish",
+    "systemd",
     "qemu-utils",
     "qemu-block-extra",
 ];

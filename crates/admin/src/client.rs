@@ -3,11 +3,15 @@
 use std::env;
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::process::PidfdFlags;
 
 use crate::code::Code;
 use crate::options::tgtadm::{Invocation, NO_DAEMON, REFUSED};
@@ -64,10 +68,11 @@ pub fn send(invocation: &Invocation) -> Result<Vec<u8>, Failure> {
     if let Err(error) = sent {
         debug(&format!("writing: {error}"));
     }
+    let daemon = if invocation.ends_daemon() { process_behind(&stream) } else { None };
     let text = answer(&mut stream)?;
     drop(stream);
     if invocation.ends_daemon() {
-        wait_for_end(path)?;
+        wait_for_end(path, daemon.as_ref())?;
     }
     Ok(text)
 }
@@ -113,10 +118,27 @@ fn read_all(stream: &mut UnixStream, bytes: &mut [u8]) -> Result<(), Failure> {
     stream.read_exact(bytes).map_err(|_| Failure::new("tgtd closed the socket", HUNG_UP))
 }
 
-/// Until nobody listens: tgtd leaves its socket file behind, another daemon may remove it.
-fn wait_for_end(path: &Path) -> Result<(), Failure> {
+/// The process that listens at the other end, where the kernel can name it.
+fn process_behind(stream: &UnixStream) -> Option<OwnedFd> {
+    let peer = rustix::net::sockopt::socket_peercred(stream).ok()?;
+    rustix::process::pidfd_open(peer.pid, PidfdFlags::empty()).ok()
+}
+
+/// Ended, whether or not somebody has taken note of it.
+fn has_ended(process: &OwnedFd) -> bool {
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    let mut ended = [PollFd::new(process, PollFlags::IN)];
+    rustix::event::poll(&mut ended, Some(&now)).is_ok_and(|count| count > 0)
+}
+
+/// Until nobody listens, or the process that did is gone: tgtd leaves its socket file behind, another daemon may remove it, and a service manager that
+/// passed the socket goes on listening.
+fn wait_for_end(path: &Path, daemon: Option<&OwnedFd>) -> Result<(), Failure> {
     let start = Instant::now();
     while start.elapsed() < END_LIMIT {
+        if daemon.is_some_and(has_ended) {
+            return Ok(());
+        }
         match UnixStream::connect(path) {
             Err(error) if matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound) => return Ok(()),
             _ => thread::sleep(END_POLL),

@@ -97,7 +97,14 @@ impl ControlServer {
         self.stopping.store(true, Ordering::SeqCst);
         for listener in std::iter::once(&self.socket.listener).chain(&self.socket.readers) {
             // `shutdown` on a listening Unix socket wakes `accept` and refuses new connections.
-            let _ = rustix::net::shutdown(listener, rustix::net::Shutdown::Both);
+            if !self.socket.shared || !std::ptr::eq(listener, &self.socket.listener) {
+                let _ = rustix::net::shutdown(listener, rustix::net::Shutdown::Both);
+            }
+        }
+        if self.socket.shared {
+            // Who passed it goes on with it: it must keep listening. A connection of our own wakes `accept`; when its queue is full, others do.
+            let _ = self.socket.listener.set_nonblocking(true);
+            let _ = UnixStream::connect(&self.socket.path);
         }
         for thread in self.threads.drain(..) {
             // Its only panic would be one of ours, already printed by the panic hook.

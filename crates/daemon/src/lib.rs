@@ -21,9 +21,10 @@ mod redirect;
 mod settings;
 mod start;
 mod state;
+mod watchdog;
 
 pub use admin::size;
-pub use reactor::IoChoice;
+pub use reactor::{IoChoice, passed};
 pub use settings::{DEFAULT_PORT, DiskSettings, MediumSettings, Portal, Settings, StartError, TargetSettings};
 pub use start::{Daemon, Running, Stopper};
 

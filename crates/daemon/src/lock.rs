@@ -6,6 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
+use reactor::passed::Passed;
 use rustix::fs::FlockOperation;
 
 use crate::settings::StartError;
@@ -32,6 +33,8 @@ pub struct ControlSocket {
     pub any_user: bool,
     /// Where.
     pub path: PathBuf,
+    /// Somebody else holds the listener, too, and goes on with it after us.
+    pub shared: bool,
     _lock: File,
 }
 
@@ -63,19 +66,32 @@ pub fn open(path: &Path, access: &Access) -> Result<ControlSocket, StartError> {
     if let Some(group) = &access.group {
         admit(path, Some(group), 0o660).map_err(fail)?;
     }
-    let readers = match &access.readers {
-        None => None,
-        Some(group) => {
-            let mut path = path.as_os_str().to_owned();
-            path.push(READERS_SUFFIX);
-            let path = Path::new(&path);
-            let listener = listen(path).map_err(fail)?;
-            let (group, mode) = if group == EVERYBODY { (None, 0o666) } else { (Some(group), 0o660) };
-            admit(path, group, mode).map_err(fail)?;
-            Some(listener)
-        }
-    };
-    Ok(ControlSocket { listener, readers, any_user: access.group.is_some(), path: path.into(), _lock: lock })
+    let readers = readers(path, access).map_err(fail)?;
+    Ok(ControlSocket { listener, readers, any_user: access.group.is_some(), path: path.into(), shared: false, _lock: lock })
+}
+
+/// Takes the lock beside a socket that was passed, and the socket. Its owner and mode are those that it came with.
+///
+/// # Errors
+/// As [`open`].
+pub fn take(socket: &Passed, path: &Path, access: &Access) -> Result<ControlSocket, StartError> {
+    let lock = take_lock(path)?;
+    let fail = |error: io::Error| StartError::Control { path: path.into(), cause: error.to_string() };
+    let listener = socket.unix_listener().map_err(fail)?;
+    let readers = readers(path, access).map_err(fail)?;
+    Ok(ControlSocket { listener, readers, any_user: access.group.is_some(), path: path.into(), shared: true, _lock: lock })
+}
+
+/// The socket for those who may only look, if there is to be one.
+fn readers(path: &Path, access: &Access) -> io::Result<Option<UnixListener>> {
+    let Some(group) = &access.readers else { return Ok(None) };
+    let mut path = path.as_os_str().to_owned();
+    path.push(READERS_SUFFIX);
+    let path = Path::new(&path);
+    let listener = listen(path)?;
+    let (group, mode) = if group == EVERYBODY { (None, 0o666) } else { (Some(group), 0o660) };
+    admit(path, group, mode)?;
+    Ok(Some(listener))
 }
 
 /// What the path of the readers' socket ends in.

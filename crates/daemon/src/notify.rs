@@ -1,7 +1,10 @@
-//! Telling systemd that the daemon is ready (sd_notify).
+//! Telling the service manager how the daemon is (sd_notify).
+//!
+//! A datagram of a few words. The crates for it do not know sockets with abstract names (`@...`), which containers use.
 
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::time::Duration;
 
 /// Sends `READY=1` and a status line to the socket that `NOTIFY_SOCKET` names; does nothing without one.
 ///
@@ -13,6 +16,19 @@ pub fn ready(status: &str) {
 /// Tells systemd that the daemon is ending.
 pub fn stopping() {
     send("STOPPING=1");
+}
+
+/// Tells systemd that the daemon is alive.
+pub fn alive() {
+    send("WATCHDOG=1");
+}
+
+/// How soon after the last [`alive`] systemd takes this process for dead: `WATCHDOG_USEC`, unless `WATCHDOG_PID` names another process.
+pub fn watchdog() -> Option<Duration> {
+    let number = |name: &str| std::env::var(name).ok()?.parse::<u64>().ok();
+    let limit = number("WATCHDOG_USEC").filter(|limit| *limit > 0)?;
+    let ours = std::env::var_os("WATCHDOG_PID").is_none() || number("WATCHDOG_PID") == Some(std::process::id().into());
+    ours.then(|| Duration::from_micros(limit))
 }
 
 fn send(text: &str) {

@@ -5,8 +5,10 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use admin::view::ConnectionStatRow;
+use reactor::passed::{Passed, Place};
 use target::NexusId;
 use transport::hub::Hub;
 use transport::model::{Model, UnitCell};
@@ -40,6 +42,8 @@ pub trait Plane: Send + Sync {
     fn note_change(&self);
     /// Driver and number of reactors.
     fn driver(&self) -> (String, u32);
+    /// Every reactor still turns. Waits a bounded time for one that does not.
+    fn turns(&self) -> bool;
 }
 
 /// A live session.
@@ -67,6 +71,17 @@ pub struct Reactors {
     pub hub: Arc<Hub>,
     /// Name of the driver they run on.
     pub driver: &'static str,
+    /// Sockets that were passed to this process: their addresses are not bound again.
+    pub passed: Vec<Arc<Passed>>,
+}
+
+/// A reactor that has not turned for so long hangs: its longest work is the parsing and copying of one turn, a matter of milliseconds.
+const TURN_LIMIT: Duration = Duration::from_secs(5);
+
+impl Reactors {
+    fn passed_at(&self, address: SocketAddr) -> Option<&Arc<Passed>> {
+        self.passed.iter().find(|passed| passed.place == Place::Portal(address))
+    }
 }
 
 impl Plane for Reactors {
@@ -75,12 +90,18 @@ impl Plane for Reactors {
     }
 
     fn open_portal(&self, address: SocketAddr) -> io::Result<SocketAddr> {
-        self.hub.add_portal(address)
+        let Some(passed) = self.passed_at(address) else { return self.hub.add_portal(address) };
+        self.hub.take_portal(passed.listener()?, address);
+        Ok(address)
     }
 
     fn close_portal(&self, address: SocketAddr) {
         if !self.hub.remove_portal(address) {
             tracing::warn!(%address, "the portal was closed already");
+        }
+        // Whoever passed the socket holds it, too: closing ours alone would leave initiators waiting.
+        if let Some(passed) = self.passed_at(address) {
+            passed.refuse();
         }
     }
 
@@ -127,6 +148,10 @@ impl Plane for Reactors {
 
     fn driver(&self) -> (String, u32) {
         (self.driver.into(), u32::try_from(self.hub.reactors()).unwrap_or(u32::MAX))
+    }
+
+    fn turns(&self) -> bool {
+        self.hub.turns(TURN_LIMIT)
     }
 }
 

@@ -3,8 +3,10 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use reactor::IoChoice;
+use reactor::passed::{Passed, Place};
 
 /// The well-known port of iSCSI (RFC 7143 4.1).
 pub const DEFAULT_PORT: u16 = 3260;
@@ -30,10 +32,29 @@ pub struct Settings {
     pub nop_interval: u32,
     /// Default number of unanswered pings before a connection is closed.
     pub nop_count: u32,
+    /// Sockets that were passed to this process. Those on TCP are portals, in front of the others; a Unix socket is the control socket instead of `control`.
+    pub passed: Vec<Arc<Passed>>,
     /// Targets that exist when the first connection is accepted.
     pub targets: Vec<TargetSettings>,
     /// Patience of the iSNS client.
     pub isns: iscsi::isns::Timing,
+}
+
+impl Settings {
+    /// The portals to open: those that were passed, then the others.
+    pub fn all_portals(&self) -> Vec<Portal> {
+        let passed = self.passed.iter().filter_map(|passed| match passed.place {
+            Place::Portal(address) => Some(Portal::required(address)),
+            Place::Control(_) => None,
+        });
+        let mut portals: Vec<Portal> = passed.collect();
+        for portal in &self.portals {
+            if portals.iter().all(|known| known.address != portal.address) || portal.address.port() == 0 {
+                portals.push(*portal);
+            }
+        }
+        portals
+    }
 }
 
 impl Default for Settings {
@@ -48,6 +69,7 @@ impl Default for Settings {
             no_faults: false,
             nop_interval: 0,
             nop_count: 0,
+            passed: Vec::new(),
             targets: Vec::new(),
             isns: iscsi::isns::Timing::default(),
         }

@@ -5,8 +5,10 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use admin::setting::{Key, Value};
+use reactor::passed::Place;
 use transport::hub::Hub;
 use transport::limits::Limits;
 use transport::model::{Model, wide_parameters};
@@ -23,6 +25,7 @@ use crate::reactors::ReactorThreads;
 use crate::redirect::Programs;
 use crate::settings::{MediumSettings, Portal, Settings, StartError, TargetSettings};
 use crate::state::{State, StoreFlags};
+use crate::watchdog::Watchdog;
 
 /// Makes running daemons.
 pub struct Daemon;
@@ -33,6 +36,7 @@ pub struct Running {
     server: Option<ControlServer>,
     diary: Diary,
     isns: Isns,
+    watchdog: Option<Watchdog>,
     reactors: ReactorThreads,
     programs: Arc<Programs>,
     control_path: Option<PathBuf>,
@@ -67,7 +71,7 @@ impl Daemon {
     /// # Errors
     /// As [`Daemon::start`].
     pub fn start_with_log(settings: Settings, log: LogControl) -> Result<Running, StartError> {
-        let socket = settings.control.as_deref().map(|path| lock::open(path, &settings.access)).transpose()?;
+        let socket = control_socket(&settings)?;
         let seed = settings.seed.map_or_else(random_seed, Ok)?;
         let count = settings.reactors.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, Into::into)).clamp(1, 256);
         let state = first_state(&settings, seed)?;
@@ -84,16 +88,17 @@ impl Daemon {
         let bell = Arc::new(Bell::default());
         let ring = bell.clone();
         hub.observe(Box::new(move || ring.ring()));
-        let plane = Arc::new(Reactors { hub, driver: reactors.driver() });
+        let plane = Arc::new(Reactors { hub, driver: reactors.driver(), passed: settings.passed.clone() });
         let control = Arc::new(Control::new(state, plane, log, ended));
-        open_portals(&control, &settings.portals)?;
+        open_portals(&control, &settings.all_portals())?;
         let control_path = socket.as_ref().map(|socket| socket.path.clone());
         let server = socket.map(|socket| ControlServer::start(socket, control.clone(), bell)).transpose();
         let server = server.map_err(|error| StartError::Reactor(format!("cannot start the control thread: {error}")))?;
         let diary = Diary::start(&control).map_err(|error| StartError::Reactor(format!("cannot start the diary: {error}")))?;
         let isns = Isns::start(&control, settings.isns).map_err(|error| StartError::Reactor(format!("cannot start the iSNS client: {error}")))?;
         tracing::info!(seed, reactors = count, driver = reactors.driver(), portals = ?control.portals(), "serving");
-        Ok(Running { control, server, diary, isns, reactors, programs, control_path, seed, end: Mutex::new(receiver), stopper })
+        let end = Mutex::new(receiver);
+        Ok(Running { control, server, diary, isns, watchdog: None, reactors, programs, control_path, seed, end, stopper })
     }
 }
 
@@ -118,6 +123,15 @@ impl Running {
         self.stopper.clone()
     }
 
+    /// Calls `alive` once in `every`, as long as the control plane and all reactors answer.
+    ///
+    /// # Errors
+    /// When no thread can be made.
+    pub fn watch(&mut self, every: Duration, alive: impl Fn() + Send + 'static) -> io::Result<()> {
+        self.watchdog = Some(Watchdog::start(&self.control, every, alive)?);
+        Ok(())
+    }
+
     /// Waits until someone asks for the end: a [`Stopper`], or a request on the control socket.
     pub fn wait(&self) {
         // An error would mean that no stopper is left, but this value holds one.
@@ -132,6 +146,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
+        self.watchdog = None;
         if let Some(mut server) = self.server.take() {
             server.stop();
         }
@@ -141,6 +156,21 @@ impl Drop for Running {
         self.reactors.stop();
         self.diary.stop();
         tracing::info!("ended");
+    }
+}
+
+/// The passed one, or the one to bind.
+fn control_socket(settings: &Settings) -> Result<Option<lock::ControlSocket>, StartError> {
+    let mut passed = settings.passed.iter().filter_map(|passed| match &passed.place {
+        Place::Control(path) => Some((passed, path)),
+        Place::Portal(_) => None,
+    });
+    match (passed.next(), passed.next()) {
+        (None, _) => settings.control.as_deref().map(|path| lock::open(path, &settings.access)).transpose(),
+        (Some((socket, path)), None) => lock::take(socket, path, &settings.access).map(Some),
+        (Some(_), Some((_, second))) => {
+            Err(StartError::Control { path: second.clone(), cause: "two Unix sockets were passed, one is the limit".into() })
+        }
     }
 }
 

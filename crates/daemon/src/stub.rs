@@ -28,6 +28,8 @@ pub struct Stub {
     /// Sessions do not go when they are told to.
     pub stay: AtomicBool,
     published: AtomicUsize,
+    /// Its reactors hang.
+    pub hangs: AtomicBool,
 }
 
 impl Stub {
@@ -100,6 +102,9 @@ impl Plane for Stub {
     fn note_change(&self) {}
     fn driver(&self) -> (String, u32) {
         ("stub".into(), 1)
+    }
+    fn turns(&self) -> bool {
+        !self.hangs.load(Ordering::SeqCst)
     }
 }
 

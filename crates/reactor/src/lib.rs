@@ -8,6 +8,7 @@
 //! * [`start`]: chooses a driver as `--io auto|uring|epoll` says.
 //! * [`mailbox`], [`Waker`]: bounded queues between reactors.
 //! * [`net`]: listening sockets, and errors that name the cure.
+//! * [`passed`]: listening sockets that somebody else has opened for this process.
 
 mod buffer;
 mod choose;
@@ -16,6 +17,7 @@ mod epoll;
 mod gather;
 mod mailbox;
 pub mod net;
+pub mod passed;
 mod spin;
 mod uring;
 mod worker;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
 /// Connections that wait to be accepted: the kernel cuts it to net.core.somaxconn; a boot storm of initiators fits.
-const BACKLOG: i32 = 1024;
+pub(crate) const BACKLOG: i32 = 1024;
 /// A silent peer is asked after this time, then each [`KEEPALIVE_INTERVAL`], and given up after [`KEEPALIVE_RETRIES`]: a dead initiator is noticed within two minutes.
 const KEEPALIVE_TIME: Duration = Duration::from_secs(60);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);

@@ -10,7 +10,7 @@ use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use iscsi::LoginSummary;
@@ -47,6 +47,8 @@ pub(crate) enum Message {
     Found { link: LinkKey, verdict: Verdict },
     /// Open a portal.
     Listen { address: SocketAddr, reply: SyncSender<io::Result<SocketAddr>> },
+    /// A portal that is open already.
+    Take { socket: OwnedFd, address: SocketAddr },
     /// Close a portal.
     Unlisten { address: SocketAddr, reply: SyncSender<bool> },
 }
@@ -58,6 +60,8 @@ pub type Wake = Box<dyn Fn() + Send + Sync>;
 struct Mailbox {
     queue: Mutex<VecDeque<Message>>,
     filled: AtomicBool,
+    /// Turns of its reactor.
+    turns: AtomicU64,
     wake: OnceLock<Wake>,
 }
 
@@ -86,6 +90,8 @@ struct Connections {
 
 /// How long the control thread waits for a reactor's answer; a reactor turns in microseconds unless its thread has died.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+/// Pause between two looks at a reactor that has not turned yet.
+const TURN_STEP: Duration = Duration::from_millis(1);
 
 // What the control thread does.
 impl Hub {
@@ -189,6 +195,29 @@ impl Hub {
         answer.recv_timeout(ANSWER_TIMEOUT).map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
     }
 
+    /// Takes a socket that listens on `address` as a portal.
+    pub fn take_portal(&self, socket: OwnedFd, address: SocketAddr) {
+        self.force(0, Message::Take { socket, address });
+    }
+
+    /// True when every reactor has turned within `patience` from now: what a watchdog wants to know.
+    pub fn turns(&self, patience: Duration) -> bool {
+        let before: Vec<u64> = self.mailboxes.iter().map(|mailbox| mailbox.turns.load(Ordering::Acquire)).collect();
+        self.wake_all();
+        let start = Instant::now();
+        let mut waiting = self.mailboxes.iter().zip(before).peekable();
+        while let Some((mailbox, before)) = waiting.peek() {
+            if mailbox.turns.load(Ordering::Acquire) != *before {
+                waiting.next();
+            } else if start.elapsed() < patience {
+                std::thread::park_timeout(TURN_STEP);
+            } else {
+                return false;
+            }
+        }
+        true
+    }
+
     /// Closes a portal; its connections stay. False when it does not listen. Waits for reactor 0, which must run.
     pub fn remove_portal(&self, address: SocketAddr) -> bool {
         let (reply, answer) = sync_channel(1);
@@ -271,6 +300,8 @@ impl Hub {
     /// Moves everything that waits for this reactor to `into`.
     pub(crate) fn collect(&self, reactor: usize, into: &mut VecDeque<Message>) {
         let Some(mailbox) = self.mailboxes.get(reactor) else { return };
+        // One writer: no read-modify-write is needed.
+        mailbox.turns.store(mailbox.turns.load(Ordering::Relaxed).wrapping_add(1), Ordering::Release);
         if mailbox.filled.load(Ordering::Acquire) && mailbox.filled.swap(false, Ordering::AcqRel) {
             into.append(&mut mailbox.queue());
         }

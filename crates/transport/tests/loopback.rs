@@ -479,6 +479,17 @@ fn portals_open_and_close_live() {
 }
 
 #[test]
+fn a_reactor_that_does_not_turn_is_noticed() {
+    let house = House::plain();
+    assert!(house.hub.turns(Duration::from_secs(20)));
+    assert!(house.hub.turns(Duration::from_secs(20)), "idle reactors are woken");
+    // A hub whose reactors nobody runs.
+    let silent = Hub::new(Model::new(), 2, Limits::default());
+    assert!(!silent.turns(Duration::from_millis(20)));
+    house.end();
+}
+
+#[test]
 fn without_a_target_connections_are_closed() {
     let house = House::new(Vec::new(), 1, Limits::default());
     let mut host = Host::connect(house.portal, Settings::new(INITIATOR, Some(TARGET)));

@@ -36,7 +36,7 @@ const STEPS: &[Step] = &[
     Step { name: "isns", about: "Open-iSNS as the name server", run: isns::run },
     Step { name: "conformance", about: "libiscsi's test suite", run: conformance::run },
     Step { name: "kill", about: "kill -9 amid FUA and SYNCHRONIZE CACHE", run: kill::run },
-    Step { name: "package", about: "manual pages, completions", run: package::run },
+    Step { name: "package", about: "manual pages, completions, systemd units", run: package::run },
     Step { name: "documents", about: "every command line of the documents", run: documents::run },
     Step { name: "lab", about: "a real Linux kernel as the initiator", run: run_lab },
 ];

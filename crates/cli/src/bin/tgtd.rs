@@ -5,9 +5,11 @@ use std::net::ToSocketAddrs;
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode, Stdio};
+use std::sync::Arc;
 
 use admin::options::Parsed;
 use admin::options::tgtd::{Daemon as Options, IoDriver, parse};
+use daemon::passed::{self, Passed, Place};
 use daemon::{Daemon, IoChoice, Portal, Running, Settings, lock, log, notify};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
@@ -33,7 +35,8 @@ fn main() -> ExitCode {
 fn run(options: &Options) -> ExitCode {
     let background = std::env::var_os(BACKGROUND).is_some();
     let outcome = match (options.foreground || options.nodaemonize, background) {
-        (false, false) => return detach(),
+        (false, false) if passed::count().is_ok_and(|count| count == 0) => return detach(),
+        (false, false) => Err("sockets were passed (LISTEN_FDS), which only a daemon in the foreground takes: add --foreground".into()),
         (false, true) => serve_in_background(options),
         (true, _) => serve(options, || Ok(())),
     };
@@ -102,7 +105,12 @@ fn leave_terminal() -> std::io::Result<()> {
 fn serve(options: &Options, ready: impl FnOnce() -> Result<(), String>) -> Result<(), String> {
     let log = log::install(options.log.parse()?, if options.debug { "debug" } else { "info" });
     prepare_process();
-    let running = Daemon::start_with_log(settings(options)?, log).map_err(|error| error.to_string())?;
+    let passed = passed::take().map_err(|error| format!("passed sockets: {error}"))?;
+    let mut running = Daemon::start_with_log(settings(options, passed)?, log).map_err(|error| error.to_string())?;
+    // Twice within the time that the watchdog gives: one may come late.
+    if let Some(limit) = notify::watchdog() {
+        running.watch(limit / 2, notify::alive).map_err(|error| format!("no thread for the watchdog: {error}"))?;
+    }
     let stopper = running.stopper();
     let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(|error| error.to_string())?;
     let watcher = std::thread::Builder::new().name("signals".into());
@@ -135,9 +143,11 @@ fn prepare_process() {
 }
 
 /// What the daemon is told to do by its command line.
-fn settings(options: &Options) -> Result<Settings, String> {
+fn settings(options: &Options, passed: Vec<Passed>) -> Result<Settings, String> {
+    let portal_passed = passed.iter().any(|passed| matches!(passed.place, Place::Portal(_)));
     Ok(Settings {
-        portals: portals(options)?,
+        portals: if portal_passed && options.portals.is_empty() { Vec::new() } else { portals(options)? },
+        passed: passed.into_iter().map(Arc::new).collect(),
         control: Some(lock::control_path(options.control_port)),
         access: lock::Access { group: options.control_group.clone(), readers: options.control_readers.clone() },
         io: match options.io {

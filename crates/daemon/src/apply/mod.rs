@@ -233,9 +233,22 @@ impl Control {
         self.plane.edition()
     }
 
+    /// The control plane is not stuck, and neither is a reactor. Never returns while a request holds the control plane.
+    pub fn responds(&self) -> bool {
+        drop(self.lock());
+        self.plane.turns()
+    }
+
     /// Portals in order of opening.
     pub fn portals(&self) -> Vec<SocketAddr> {
         self.lock().portals.clone()
+    }
+
+    /// What happens while a request holds the control plane.
+    #[cfg(test)]
+    pub fn while_stuck(&self, act: impl FnOnce()) {
+        let _held = self.lock();
+        act();
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -181,7 +181,7 @@ impl House {
             })
         };
         let portal = told.recv().expect("a portal");
-        let plane = Arc::new(Reactors { hub: hub.clone(), driver: "epoll" });
+        let plane = Arc::new(Reactors { hub: hub.clone(), driver: "epoll", passed: Vec::new() });
         let state = State::new(7, FaultBook::new(7, false), 0, 0);
         let control = Arc::new(Control::new(state, plane, LogControl::default(), Box::new(|| {})));
         let house = House { control, gate, hub, portal, stop, thread: Some(thread) };

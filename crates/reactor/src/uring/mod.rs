@@ -316,7 +316,7 @@ impl Uring {
         let Work::Accept { token, .. } = self.slots[index].work else { return };
         match result {
             Ok(socket) => self.take_connection(token, socket),
-            Err(libc::EINVAL) if self.multishot_accept => self.multishot_accept = false,
+            Err(libc::EINVAL) if self.multishot_accept && !self.slots[index].cancelled => self.multishot_accept = false,
             Err(error) if !net::concerns_one_connection(error) && error != libc::EAGAIN && !self.slots[index].cancelled => {
                 self.fail(token, error, Back::None);
                 if !more {

@@ -163,10 +163,14 @@ impl<D: Driver> Server<D> {
     /// Opens a portal before or between turns; port 0 chooses one. The caller puts the address into the model.
     pub fn listen(&mut self, address: SocketAddr) -> io::Result<SocketAddr> {
         let (handle, address) = self.driver.listen(address)?;
+        self.accept_on(handle, address);
+        Ok(address)
+    }
+
+    fn accept_on(&mut self, handle: Handle, address: SocketAddr) {
         let listener = self.listeners.len();
         self.listeners.push(Listener { handle, address, open: true });
         self.driver.submit(token(Kind::Accept, listener), Op::Accept { listener: handle });
-        Ok(address)
     }
 
     /// Turns until `stop` is set (and the hub's [`Hub::wake_all`] called), then closes everything in order.
@@ -383,6 +387,10 @@ impl<D: Driver> Server<D> {
                 Message::Found { link, verdict } => self.target_found(link, verdict),
                 // Whoever asked may have given up waiting.
                 Message::Listen { address, reply } => drop(reply.send(self.listen(address))),
+                Message::Take { socket, address } => {
+                    let handle = self.driver.adopt(socket);
+                    self.accept_on(handle, address);
+                }
                 Message::Unlisten { address, reply } => drop(reply.send(self.unlisten(address))),
             }
         }
