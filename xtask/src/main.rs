@@ -3,6 +3,7 @@
 
 mod bench;
 mod commands;
+mod defects;
 mod fuzz;
 mod lab;
 mod layers;

@@ -7,7 +7,7 @@ use proc_macro2::Span;
 use syn::spanned::Spanned;
 use syn::visit::{self, Visit};
 
-use crate::root;
+use crate::{defects, root};
 
 /// Lines a function may have. A function that is one `match` of short arms is a table and may have more.
 const FUNCTION_LINES: usize = 70;
@@ -27,13 +27,16 @@ const LEFTOVERS: &[&str] = &[concat!("FIX", "ME"), concat!("TO", "DO"), concat!(
 /// Checks every Rust file of the workspace.
 pub fn check() -> Result<()> {
     let mut wrong = Vec::new();
+    let mut tests = defects::Tests::new();
     for path in sources()? {
         let text = std::fs::read_to_string(&path).with_context(|| format!("{}", path.display()))?;
         let name = path.strip_prefix(root()).unwrap_or(&path).display().to_string();
         check_text(&name, &text, &mut wrong);
+        tests.add(&text);
         let file = syn::parse_file(&text).with_context(|| format!("{name} does not parse"))?;
         check_file(&name, &text, &file, &mut wrong);
     }
+    defects::check(&mut tests, &mut wrong)?;
     if !wrong.is_empty() {
         bail!("{}", wrong.join("\n"));
     }
@@ -56,7 +59,8 @@ fn collect(folder: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
     for entry in std::fs::read_dir(folder)? {
         let path = entry?.path();
         if path.is_dir() {
-            if path.file_name().is_some_and(|name| name != "target") {
+            // What the compiler makes is marked so; a crate may have the same name.
+            if !path.join("CACHEDIR.TAG").exists() {
                 collect(&path, found)?;
             }
         } else if path.extension().is_some_and(|extension| extension == "rs") {
@@ -92,15 +96,18 @@ fn check_text(name: &str, text: &str, wrong: &mut Vec<String>) {
 
 fn check_file(name: &str, text: &str, file: &syn::File, wrong: &mut Vec<String>) {
     let crate_name = name.split('/').nth(1).unwrap_or_default();
-    let is_test = name.contains("/tests/") || name.contains("/examples/") || name.ends_with("/tests.rs");
+    let is_test = name.contains("/tests/") || name.contains("/examples/") || name.ends_with("tests.rs") || name.ends_with("/testing.rs");
     let tests_from = tests_from(file);
     let lines = text.lines().take(tests_from.unwrap_or(usize::MAX).saturating_sub(1));
     let code = lines.filter(|line| !line.trim().is_empty() && !line.trim_start().starts_with("//")).count();
     if code > FILE_LINES && !is_test && !is_table(file, code) {
         wrong.push(format!("{name}: {code} lines of code before the tests, {FILE_LINES} are the limit"));
     }
+    // What stands in a file of its own may be named anywhere.
+    let behind =
+        file.items.iter().skip_while(|item| !matches!(item, syn::Item::Mod(module) if module.content.is_some() && is_cfg_test(&module.attrs)));
     if let Some(from) = tests_from
-        && file.items.last().is_some_and(|last| last.span().start().line > from)
+        && behind.skip(1).any(|item| !matches!(item, syn::Item::Mod(module) if is_cfg_test(&module.attrs)))
     {
         wrong.push(format!("{name}:{from}: tests are not last"));
     }

@@ -45,9 +45,14 @@ impl AccessState {
         AccessState::Transitioning,
     ];
 
+    /// Its number on the wire.
+    const fn number(self) -> u8 {
+        self as u8
+    }
+
     /// The state that SET TARGET PORT GROUPS may ask for by this number: one that the medium can be in, and stay in.
     fn settable(number: u8) -> Option<AccessState> {
-        AccessState::ALL[..4].iter().copied().find(|state| *state as u8 == number)
+        AccessState::ALL[..4].iter().copied().find(|state| state.number() == number)
     }
 
     /// Why a command that the state does not let through is refused; `None`: the state lets everything through.
@@ -84,6 +89,13 @@ enum ChangedBy {
     Nothing = 0,
     SetTargetPortGroups = 1,
     Implicit = 2,
+}
+
+impl ChangedBy {
+    /// Its number on the wire.
+    const fn number(self) -> u8 {
+        self as u8
+    }
 }
 
 /// A target port, and the group that it is.
@@ -245,8 +257,8 @@ impl Unit {
             _ => return Outcome::check(Sense::invalid_cdb_field(1, Some(7))),
         }
         for group in &self.ports.groups {
-            response.u8(u8::from(group.preferred) << 7 | group.state as u8).u8(SUPPORTED_STATES).be16(group.port.group_tag);
-            response.u8(0).u8(group.changed_by as u8).u8(0).u8(1);
+            response.u8(u8::from(group.preferred) << 7 | group.state.number()).u8(SUPPORTED_STATES).be16(group.port.group_tag);
+            response.u8(0).u8(group.changed_by.number()).u8(0).u8(1);
             response.be16(0).be16(group.port.relative_port.0);
         }
         response.length32(0);

@@ -176,11 +176,16 @@ impl Task {
 
     /// True the first time it is asked for a stage.
     pub fn first_at(&mut self, stage: Stage) -> bool {
-        let bit = 1 << stage as u8;
+        let bit = stage_bit(stage);
         let first = self.decided & bit == 0;
         self.decided |= bit;
         first
     }
+}
+
+/// Its place among the six stages, as a bit.
+const fn stage_bit(stage: Stage) -> u8 {
+    1 << stage as u8
 }
 
 /// Bytes of the medium that an operation reads or changes. `None`: nothing that could tear another's work.

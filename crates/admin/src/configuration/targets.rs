@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::line::words;
 use super::{Error, SENSELESS, Section, Setting};
+use crate::portal::Portal;
 #[cfg(test)]
 pub(super) use unit::SHARED;
 pub use unit::{Unit, UnitStep};
@@ -61,6 +62,8 @@ pub struct Configuration {
     pub ignore_errors: bool,
     /// Number of the control socket.
     pub control_port: Option<String>,
+    /// Addresses to listen on, beside those that the daemon was started with.
+    pub portals: Vec<String>,
     /// Settings of the iSNS client, in the order in which they are sent.
     pub isns: Vec<(&'static str, String)>,
     /// Accounts of initiators for discovery.
@@ -113,6 +116,7 @@ impl Configuration {
             control_port: only(section, "control-port")?,
             incoming_discovery: accounts(section, "incomingdiscoveryuser")?,
             outgoing_discovery: accounts(section, "outgoingdiscoveryuser")?,
+            portals: portals(section)?,
             ..Configuration::default()
         };
         for name in ISNS {
@@ -132,6 +136,15 @@ impl Configuration {
     pub fn fixed_tids(&self) -> BTreeSet<u64> {
         self.targets.values().filter_map(|target| target.tid.as_ref()?.parse().ok()).collect()
     }
+}
+
+/// Portals, each in the form in which the daemon shows it.
+fn portals(section: &Section) -> Result<Vec<String>, Error> {
+    let portal = |setting: &Setting| match Portal::parse(&setting.value) {
+        Ok(portal) => Ok(portal.to_string()),
+        Err(problem) => Err(Error::at(&setting.place, SENSELESS, problem)),
+    };
+    section.values("portal").iter().map(portal).collect()
 }
 
 /// The value of a key that may stand once.

@@ -210,6 +210,7 @@ mod tests {
 
     #[test]
     fn programs_point_at_pages_that_exist() {
+        assert!(find("tgtd").is_some_and(|program| program.see_also.contains(&("targets.conf", 5))), "what tgtd serves is written there");
         for program in PROGRAMS {
             for (name, section) in program.see_also {
                 assert!(find(name).is_some_and(|_| *section == 8) || [("targets.conf", 5), ("scuzzy", 1)].contains(&(name, *section)), "{name}");

@@ -298,7 +298,7 @@ impl Reservations {
             // No reservation, or not the holder: nothing to do.
             return Ok(());
         };
-        if scope_and_type != held.kind as u8 {
+        if scope_and_type != held.kind.number() {
             return Err(Refusal::Check(Sense::illegal(Asc::INVALID_RELEASE)));
         }
         self.held = None;

@@ -23,9 +23,14 @@ impl ReservationType {
         ReservationType::ExclusiveAccessAllRegistrants,
     ];
 
+    /// Its number in parameter data and service requests.
+    pub const fn number(self) -> u8 {
+        self as u8
+    }
+
     /// The type with this number.
     pub fn from_number(number: u8) -> Option<ReservationType> {
-        ReservationType::ALL.into_iter().find(|kind| *kind as u8 == number)
+        ReservationType::ALL.into_iter().find(|kind| kind.number() == number)
     }
 
     /// Every registrant holds it.

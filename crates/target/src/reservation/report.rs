@@ -32,7 +32,7 @@ impl Reservations {
         response.be32(self.generation).zeros(4);
         if let Some(held) = self.held {
             let holder = self.registrants.iter().find(|registrant| Some(registrant.number) == held.holder);
-            response.be64(holder.map_or(0, |registrant| registrant.key)).zeros(5).u8(held.kind as u8).zeros(2);
+            response.be64(holder.map_or(0, |registrant| registrant.key)).zeros(5).u8(held.kind.number()).zeros(2);
         }
         response.length32(4);
         response.finish()
@@ -55,7 +55,7 @@ impl Reservations {
             let identity = &registrant.identity;
             let id = TransportId { name: identity.initiator_name.clone(), isid: Some(identity.isid) }.encode();
             response.be64(registrant.key).zeros(4);
-            response.u8(u8::from(held.is_some())).u8(held.map_or(0, |held| held.kind as u8)).zeros(4);
+            response.u8(u8::from(held.is_some())).u8(held.map_or(0, |held| held.kind.number())).zeros(4);
             response.be16(identity.port.relative_port.0).be32(u32::try_from(id.len()).unwrap_or(u32::MAX)).bytes(&id);
         }
         response.length32(4);

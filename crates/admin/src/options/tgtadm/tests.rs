@@ -59,6 +59,17 @@ fn one_line_errors() {
 }
 
 #[test]
+fn params_count_wherever_they_stand() {
+    for line in [
+        "--params portal=127.0.0.1 --mode portal --op new",
+        "--mode portal --params portal=127.0.0.1 --op new",
+        "--op new --mode portal -P portal=127.0.0.1",
+    ] {
+        assert_eq!(text(line), "portalOps portal=127.0.0.1,", "{line}");
+    }
+}
+
+#[test]
 fn options_of_other_modes_are_named() {
     let cases = [
         ("--mode target --op new --tid 1 -T iqn.x --backing-store /x", "target mode: option '-b' is not allowed/supported"),

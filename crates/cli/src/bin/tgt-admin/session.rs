@@ -232,6 +232,7 @@ impl Session {
         if self.configuration.default_driver.is_none() {
             self.comment("default-driver not defined, defaulting to iscsi.\n");
         }
+        self.portals()?;
         self.isns()?;
         for (accounts, direction) in
             [(self.configuration.incoming_discovery.clone(), ""), (self.configuration.outgoing_discovery.clone(), "--outgoing")]
@@ -242,6 +243,19 @@ impl Session {
             }
         }
         Ok(())
+    }
+
+    /// Opens what is not open yet. Portals that the configuration does not know stay: the daemon was started with them, or a person opened them.
+    fn portals(&self) -> Result<(), Stop> {
+        if self.configuration.portals.is_empty() {
+            return Ok(());
+        }
+        let shown = self.ask("--op show --mode portal").or_else(|stop| if self.options.pretend { Ok(String::new()) } else { Err(stop) })?;
+        let open: Vec<&str> = shown.lines().filter_map(|line| line.strip_prefix("Portal: ")?.split(',').next()).collect();
+        let closed = self.configuration.portals.iter().filter(|portal| !open.contains(&portal.as_str()));
+        closed
+            .into_iter()
+            .try_for_each(|portal| self.make(&self.call(None).plain("--op new --mode portal --param").value(&format!("portal={portal}"))))
     }
 
     fn isns(&self) -> Result<(), Stop> {
