@@ -466,7 +466,7 @@ impl Client {
             }
             None if leaving => None,
             None => self.register(),
-            Some(_) => self.reconcile().or_else(|| self.subscribe()).or_else(|| self.ask(now)),
+            Some(_) => self.reconcile().or_else(|| self.query(now)).or_else(|| self.subscribe()).or_else(|| self.refresh(now)),
         }
     }
 
@@ -549,28 +549,29 @@ impl Client {
         })
     }
 
-    /// Initiators of a target, or a sign of life.
-    fn ask(&self, now: u64) -> Option<(Errand, Vec<Attribute>)> {
-        let known = self.known.as_ref()?;
-        if let Some((at, name)) = self.next_query(known)
-            && now >= at
-        {
-            return Some((Errand::Query(name.clone()), request::initiators_of(name)));
-        }
-        if now < self.refresh_at {
-            return None;
-        }
+    /// Initiators of a target.
+    fn query(&self, now: u64) -> Option<(Errand, Vec<Attribute>)> {
+        let (_, name) = self.next_query(self.known.as_ref()?).filter(|&(at, _)| now >= at)?;
+        Some((Errand::Query(name.clone()), request::initiators_of(name)))
+    }
+
+    /// A sign of life.
+    fn refresh(&self, now: u64) -> Option<(Errand, Vec<Attribute>)> {
+        let known = self.known.as_ref().filter(|_| now >= self.refresh_at)?;
         let source = known.source(&self.wanted)?;
         Some((Errand::Refresh, request::period_of(&source, &known.entity)))
     }
 
-    /// The target whose initiators are to be asked for next, and when.
+    /// The target whose initiators are to be asked for next, and when: one that would not miss a later change, so that its first initiator does not wait for
+    /// all other targets.
     fn next_query<'a>(&self, known: &'a Known) -> Option<(u64, &'a String)> {
         if !self.wanted.access_control {
             return None;
         }
-        let age = if self.is_notified() { self.timing.query_age } else { self.timing.refresh };
-        known.targets.iter().map(|(name, node)| (node.query_at(self.timing.query_gap, age), name)).min()
+        let notified = self.is_notified();
+        let age = if notified { self.timing.query_age } else { self.timing.refresh };
+        let ready = known.targets.iter().filter(|(_, node)| !notified || node.subscribed || node.unsubscribable);
+        ready.map(|(name, node)| (node.query_at(self.timing.query_gap, age), name)).min()
     }
 
     fn is_notified(&self) -> bool {
