@@ -34,7 +34,9 @@ fn write(out: &mut String, options: &Serve, endpoint: &Endpoint) -> std::fmt::Re
     let Endpoint { portal, target, control, .. } = endpoint;
     let url = endpoint.urls.first().map(String::as_str).unwrap_or_default();
     writeln!(out, "Serving until Ctrl-C. Seed of the faults: {}\n", endpoint.seed)?;
-    writeln!(out, "  target   {target}")?;
+    if !endpoint.disks.is_empty() {
+        writeln!(out, "  target   {target}")?;
+    }
     for address in &endpoint.portals {
         writeln!(out, "  portal   {address}")?;
     }
@@ -42,6 +44,10 @@ fn write(out: &mut String, options: &Serve, endpoint: &Endpoint) -> std::fmt::Re
         writeln!(out, "  LUN {:<4} {url}\n           {disk}", lun + 1)?;
     }
     writeln!(out, "  control  {}\n", control.display())?;
+    if endpoint.disks.is_empty() {
+        writeln!(out, "What it serves:  scuzzy dump")?;
+        return writeln!(out, "Change it:       scuzzy apply FILE");
+    }
     writeln!(out, "Use it from Linux:")?;
     if options.chap.is_some() {
         writeln!(out, "  (with user and secret in /etc/iscsi/iscsid.conf: node.session.auth.*)")?;

@@ -6,11 +6,13 @@
 #![forbid(unsafe_code)]
 
 mod apply;
+pub mod configuration_file;
 mod control;
 mod diary;
 mod faults;
 mod identity;
 mod isns;
+mod keeper;
 pub mod lock;
 pub mod log;
 pub mod notify;
@@ -21,12 +23,13 @@ mod redirect;
 mod settings;
 mod start;
 mod state;
+pub mod state_folder;
 mod watchdog;
 
 pub use admin::size;
 pub use reactor::{IoChoice, passed};
-pub use settings::{DEFAULT_PORT, DiskSettings, MediumSettings, Portal, Settings, StartError, TargetSettings};
-pub use start::{Daemon, Running, Stopper};
+pub use settings::{DEFAULT_PORT, DiskSettings, MediumSettings, Portal, Settings, StartError, StateSettings, TargetSettings};
+pub use start::{Daemon, Reloader, Running, Stopper};
 
 #[cfg(test)]
 mod stub;

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use admin::document::Document;
 use reactor::IoChoice;
 use reactor::passed::{Passed, Place};
 
@@ -16,6 +17,12 @@ pub const DEFAULT_PORT: u16 = 3260;
 pub struct Settings {
     /// Listen here. Port 0: the system chooses one.
     pub portals: Vec<Portal>,
+    /// Listen here when neither `portals` nor the configuration says where.
+    pub default_portals: Vec<Portal>,
+    /// Where changes are kept. None: they end with the daemon.
+    pub state: Option<StateSettings>,
+    /// What the daemon is to be; it comes after what was kept.
+    pub document: Option<Box<Document>>,
     /// Where the control socket is bound; its lock is beside it as `PATH.lock`. None: no control socket.
     pub control: Option<PathBuf>,
     /// Who may use it.
@@ -61,6 +68,9 @@ impl Default for Settings {
     fn default() -> Settings {
         Settings {
             portals: Vec::new(),
+            default_portals: Vec::new(),
+            state: None,
+            document: None,
             control: None,
             access: crate::lock::Access::default(),
             io: IoChoice::Auto,
@@ -74,6 +84,15 @@ impl Default for Settings {
             isns: iscsi::isns::Timing::default(),
         }
     }
+}
+
+/// Where changes are kept.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct StateSettings {
+    /// The folder; it is made when it is missing.
+    pub folder: PathBuf,
+    /// Start with nothing, and set aside what is kept there.
+    pub fresh: bool,
 }
 
 /// A listening address.

@@ -7,6 +7,9 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use admin::document::Document;
+use admin::reply::{Answer, Failure, Reply};
+use admin::request::{Envelope, Request};
 use admin::setting::{Key, Value};
 use reactor::passed::Place;
 use transport::hub::Hub;
@@ -14,10 +17,12 @@ use transport::limits::Limits;
 use transport::model::{Model, wide_parameters};
 
 use crate::apply::{self, Control};
+use crate::configuration_file;
 use crate::control::{Bell, ControlServer};
 use crate::diary::Diary;
 use crate::faults::FaultBook;
 use crate::isns::Isns;
+use crate::keeper::{self, Keeper};
 use crate::lock;
 use crate::log::LogControl;
 use crate::plane::Reactors;
@@ -25,6 +30,7 @@ use crate::reactors::ReactorThreads;
 use crate::redirect::Programs;
 use crate::settings::{MediumSettings, Portal, Settings, StartError, TargetSettings};
 use crate::state::{State, StoreFlags};
+use crate::state_folder::StateFolder;
 use crate::watchdog::Watchdog;
 
 /// Makes running daemons.
@@ -57,6 +63,27 @@ impl Stopper {
     }
 }
 
+/// Gives a daemon another configuration, from any thread.
+#[derive(Clone)]
+pub struct Reloader(Arc<Control>);
+
+impl Reloader {
+    /// Makes the running configuration this one, wholly or not at all.
+    pub fn apply(&self, document: Document) -> Reply {
+        self.0.apply(&Envelope { driver: None, request: Request::Apply { document: Box::new(document), dry_run: false } })
+    }
+
+    /// Reads a file again and makes it the running configuration. What is wrong with it goes to the log, and everything stays as it is.
+    pub fn reload(&self, path: &Path) {
+        let outcome = configuration_file::load(path).and_then(|document| self.apply(document).map_err(|failure| failure.to_string()));
+        match outcome {
+            Ok(Answer::Plan(plan)) => tracing::info!(changes = plan.changes.len(), "read {} again", path.display()),
+            Ok(_) => {}
+            Err(error) => error.lines().for_each(|line| tracing::error!("the configuration stays as it is: {line}")),
+        }
+    }
+}
+
 impl Daemon {
     /// Opens everything and serves. When this returns, initiators can log in and requests are answered.
     ///
@@ -71,6 +98,12 @@ impl Daemon {
     /// # Errors
     /// As [`Daemon::start`].
     pub fn start_with_log(settings: Settings, log: LogControl) -> Result<Running, StartError> {
+        let kept = settings.state.as_ref().map(|state| StateFolder::open(&state.folder).and_then(|folder| Keeper::open(folder, state.fresh)));
+        let (keeper, kept) = kept.transpose().map_err(StartError::Model)?.map_or((None, None), |(keeper, kept)| (Some(keeper), kept));
+        if let (Some(_), Some(state), false) = (&kept, &settings.state, settings.targets.is_empty()) {
+            let folder = state.folder.display();
+            return Err(StartError::Model(format!("{folder} holds a configuration already: start without disks of your own, or with --state-fresh")));
+        }
         let socket = control_socket(&settings)?;
         let seed = settings.seed.map_or_else(random_seed, Ok)?;
         let count = settings.reactors.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, Into::into)).clamp(1, 256);
@@ -90,7 +123,8 @@ impl Daemon {
         hub.observe(Box::new(move || ring.ring()));
         let plane = Arc::new(Reactors { hub, driver: reactors.driver(), passed: settings.passed.clone() });
         let control = Arc::new(Control::new(state, plane, log, ended));
-        open_portals(&control, &settings.all_portals())?;
+        configure(&control, &settings, kept.as_ref())?;
+        keeper.map_or(Ok(()), |keeper| control.set_keeper(keeper)).map_err(StartError::Model)?;
         let control_path = socket.as_ref().map(|socket| socket.path.clone());
         let server = socket.map(|socket| ControlServer::start(socket, control.clone(), bell)).transpose();
         let server = server.map_err(|error| StartError::Reactor(format!("cannot start the control thread: {error}")))?;
@@ -130,6 +164,11 @@ impl Running {
     pub fn watch(&mut self, every: Duration, alive: impl Fn() + Send + 'static) -> io::Result<()> {
         self.watchdog = Some(Watchdog::start(&self.control, every, alive)?);
         Ok(())
+    }
+
+    /// For signal handlers and other threads.
+    pub fn reloader(&self) -> Reloader {
+        Reloader(self.control.clone())
     }
 
     /// Waits until someone asks for the end: a [`Stopper`], or a request on the control socket.
@@ -218,11 +257,34 @@ fn make_target(state: &mut State, tid: i32, settings: &TargetSettings, portals: 
     Ok(())
 }
 
+/// What was kept, then what the configuration says, then the portals of the command line.
+fn configure(control: &Arc<Control>, settings: &Settings, kept: Option<&Document>) -> Result<(), StartError> {
+    let told = |failure: Failure| if failure.detail.is_empty() { failure.to_string() } else { failure.detail };
+    if let (Some(document), Some(state)) = (kept, &settings.state) {
+        let place = state.folder.join(keeper::CURRENT);
+        control.restore(document).map_err(|failure| StartError::Model(format!("{}: {}", place.display(), told(failure))))?;
+    }
+    if let Some(document) = settings.document.as_deref() {
+        Reloader(control.clone()).apply(document.clone()).map_err(|failure| StartError::Model(told(failure)))?;
+    }
+    let open = control.portals();
+    let asked = settings.all_portals();
+    for portal in asked.iter().filter(|portal| portal.address.port() == 0 || !open.contains(&portal.address)) {
+        open_portals(control, &[*portal])?.into_iter().for_each(|address| control.fix_portal(address));
+    }
+    let told = kept.is_some() || settings.document.as_ref().is_some_and(|document| document.portals.is_some());
+    if asked.is_empty() && !told {
+        open_portals(control, &settings.default_portals)?;
+    }
+    Ok(())
+}
+
 /// Every portal must open, but for the optional ones, of which at least one must.
-fn open_portals(control: &Control, portals: &[Portal]) -> Result<(), StartError> {
+fn open_portals(control: &Control, portals: &[Portal]) -> Result<Vec<SocketAddr>, StartError> {
+    let mut opened = Vec::new();
     for portal in portals {
         match control.open_portal(portal.address) {
-            Ok(_) => {}
+            Ok(address) => opened.push(address),
             Err(error) if portal.optional => tracing::info!(address = %portal.address, %error, "not listening there"),
             Err(error) => {
                 let busy = error.kind() == io::ErrorKind::AddrInUse;
@@ -230,7 +292,7 @@ fn open_portals(control: &Control, portals: &[Portal]) -> Result<(), StartError>
             }
         }
     }
-    Ok(())
+    Ok(opened)
 }
 
 fn random_seed() -> Result<u64, StartError> {

@@ -48,6 +48,10 @@ pub struct State {
     pub discovery_outgoing: Option<String>,
     /// Open portals in order of opening.
     pub portals: Vec<SocketAddr>,
+    /// Those among them that the command line asked for: every start opens them, so that they are not kept.
+    pub fixed_portals: Vec<SocketAddr>,
+    /// Counts requests that may have changed the configuration.
+    pub revision: u64,
     /// Portals to open again when the stopped driver starts.
     pub stopped_portals: Vec<SocketAddr>,
     /// Default of targets made later.
@@ -79,6 +83,8 @@ impl State {
             discovery_incoming: Vec::new(),
             discovery_outgoing: None,
             portals: Vec::new(),
+            fixed_portals: Vec::new(),
+            revision: 0,
             stopped_portals: Vec::new(),
             nop_interval,
             nop_count,

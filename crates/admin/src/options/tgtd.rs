@@ -41,6 +41,12 @@ pub struct Daemon {
     pub control_group: Option<String>,
     /// Group whose members may look, or `all`.
     pub control_readers: Option<String>,
+    /// Configuration to start with.
+    pub config: Option<OsString>,
+    /// Folder in which changes are kept.
+    pub state: Option<OsString>,
+    /// Set aside what that folder holds.
+    pub state_fresh: bool,
     /// Log format: `auto`, `text`, `json`, `journal`.
     pub log: String,
 }
@@ -80,6 +86,9 @@ impl Default for Daemon {
             reactors: None,
             control_group: None,
             control_readers: None,
+            config: None,
+            state: None,
+            state_fresh: false,
             log: "auto".into(),
         }
     }
@@ -116,6 +125,9 @@ pub const FLAGS: &[Flag] = &[
     own("control-group", Required, "GROUP", "group whose members may use the mgmt channel"),
     own("control-readers", Required, "GROUP", "group, or all, who may look at PATH.ro"),
     own("log", Required, "FORMAT", "auto, text, json or journal").taking(Values::Words(&["auto", "text", "json", "journal"])),
+    own("config", Required, "FILE", "start with this scuzzy.toml; SIGHUP reads it again").taking(Values::File),
+    own("state", Required, "DIR", "keep configuration changes there over restarts").taking(Values::File),
+    own("state-fresh", Bare, "", "set aside what the state folder holds"),
 ];
 
 /// Exit status of a number that is none (EINVAL).
@@ -144,6 +156,9 @@ pub fn parse(arguments: &[Vec<u8>], version: &str) -> Result<Parsed<Daemon>, Usa
             "debug" => daemon.debug = number('d', value, 0, 1)? == 1,
             "iscsi" => iscsi(&mut daemon, &text("iscsi", value)?)?,
             "no-faults" => daemon.faults = false,
+            "config" => daemon.config = Some(OsString::from_vec(value.to_vec())),
+            "state" => daemon.state = Some(OsString::from_vec(value.to_vec())),
+            "state-fresh" => daemon.state_fresh = true,
             "seed" => daemon.seed = Some(whole_number("seed", value, u64::MAX)?),
             "io" => {
                 let word = text("io", value)?;
@@ -161,6 +176,9 @@ pub fn parse(arguments: &[Vec<u8>], version: &str) -> Result<Parsed<Daemon>, Usa
     }
     if daemon.reactors == Some(0) {
         return Err(refuse("--reactors '0': at least 1 is needed"));
+    }
+    if daemon.state_fresh && daemon.state.is_none() {
+        return Err(refuse("--state-fresh needs --state DIR"));
     }
     Ok(Parsed::Run(daemon))
 }

@@ -22,6 +22,18 @@ pub struct Serve {
     #[arg(long, value_name = "SIZE", value_parser = size::parse)]
     pub memory: Vec<u64>,
 
+    /// Start with this configuration (scuzzy.toml) instead of a disk of its own; SIGHUP reads it again
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["images", "memory", "chap"], value_hint = ValueHint::FilePath)]
+    pub config: Option<PathBuf>,
+
+    /// Keep configuration changes in this folder over restarts
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub state: Option<PathBuf>,
+
+    /// Start with nothing, and set aside what the state folder holds
+    #[arg(long, requires = "state")]
+    pub state_fresh: bool,
+
     /// Listen on ADDRESS[:PORT]; IPv6 in brackets; port 0 takes a free one; may repeat [default: 127.0.0.1:3260]
     #[arg(long, value_name = "ADDRESS[:PORT]", value_parser = parse_portal)]
     pub portal: Vec<SocketAddr>,

@@ -4,13 +4,14 @@ use std::io::{Read, Write};
 use std::net::ToSocketAddrs;
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::Arc;
 
 use admin::options::Parsed;
 use admin::options::tgtd::{Daemon as Options, IoDriver, parse};
-use daemon::passed::{self, Passed, Place};
-use daemon::{Daemon, IoChoice, Portal, Running, Settings, lock, log, notify};
+use daemon::passed::{self, Passed};
+use daemon::{Daemon, IoChoice, Portal, Running, Settings, StateSettings, configuration_file, lock, log, notify};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 /// Set in the process that goes to the background; its standard output leads to the one that waits for it.
@@ -20,7 +21,7 @@ const READY: &[u8] = b"ready";
 fn main() -> ExitCode {
     let arguments: Vec<Vec<u8>> = std::env::args_os().skip(1).map(OsStringExt::into_vec).collect();
     match parse(&arguments, env!("CARGO_PKG_VERSION")) {
-        Ok(Parsed::Run(options)) => run(&options),
+        Ok(Parsed::Run(options)) => run(options),
         Ok(Parsed::Print(text)) => {
             print!("{text}");
             ExitCode::SUCCESS
@@ -32,7 +33,12 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(options: &Options) -> ExitCode {
+fn run(mut options: Options) -> ExitCode {
+    // The daemon leaves its folder.
+    for path in [&mut options.config, &mut options.state].into_iter().flatten() {
+        *path = std::path::absolute(&*path).map_or_else(|_| path.clone(), Into::into);
+    }
+    let options = &options;
     let background = std::env::var_os(BACKGROUND).is_some();
     let outcome = match (options.foreground || options.nodaemonize, background) {
         (false, false) if passed::count().is_ok_and(|count| count == 0) => return detach(),
@@ -111,10 +117,14 @@ fn serve(options: &Options, ready: impl FnOnce() -> Result<(), String>) -> Resul
     if let Some(limit) = notify::watchdog() {
         running.watch(limit / 2, notify::alive).map_err(|error| format!("no thread for the watchdog: {error}"))?;
     }
-    let stopper = running.stopper();
+    let (stopper, reloader, config) = (running.stopper(), running.reloader(), options.config.clone());
+    let act = move |signal| match &config {
+        Some(path) if signal == SIGHUP => reloader.reload(Path::new(path)),
+        _ => stopper.request(),
+    };
     let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(|error| error.to_string())?;
     let watcher = std::thread::Builder::new().name("signals".into());
-    watcher.spawn(move || signals.forever().for_each(|_| stopper.request())).map_err(|error| error.to_string())?;
+    watcher.spawn(move || signals.forever().for_each(act)).map_err(|error| error.to_string())?;
     if let Err(error) = ready() {
         running.stop();
         return Err(error);
@@ -144,10 +154,16 @@ fn prepare_process() {
 
 /// What the daemon is told to do by its command line.
 fn settings(options: &Options, passed: Vec<Passed>) -> Result<Settings, String> {
-    let portal_passed = passed.iter().any(|passed| matches!(passed.place, Place::Portal(_)));
+    let document = options.config.as_ref().map(|path| configuration_file::load(Path::new(path))).transpose()?;
+    if document.as_ref().is_some_and(|document| document.portals.is_some()) && !options.portals.is_empty() {
+        return Err("the configuration says where to listen, and so does --iscsi portal=: only one of the two can".into());
+    }
     Ok(Settings {
-        portals: if portal_passed && options.portals.is_empty() { Vec::new() } else { portals(options)? },
+        portals: portals(options)?,
         passed: passed.into_iter().map(Arc::new).collect(),
+        default_portals: Portal::everywhere(),
+        state: options.state.as_ref().map(|folder| StateSettings { folder: folder.into(), fresh: options.state_fresh }),
+        document: document.map(Box::new),
         control: Some(lock::control_path(options.control_port)),
         access: lock::Access { group: options.control_group.clone(), readers: options.control_readers.clone() },
         io: match options.io {
@@ -166,9 +182,6 @@ fn settings(options: &Options, passed: Vec<Passed>) -> Result<Settings, String> 
 
 /// Every portal that is asked for must open: listening somewhere else instead would offer disks to whom nobody meant.
 fn portals(options: &Options) -> Result<Vec<Portal>, String> {
-    if options.portals.is_empty() {
-        return Ok(Portal::everywhere());
-    }
     let mut portals = Vec::new();
     for portal in &options.portals {
         let found = (portal.host.as_str(), portal.port).to_socket_addrs().map_err(|error| format!("portal '{portal}': {error}"))?;
@@ -184,7 +197,8 @@ mod tests {
 
     #[test]
     fn no_portal_means_everywhere() {
-        assert_eq!(portals(&Options::default()).map(|portals| portals.len()), Ok(2));
+        let settings = settings(&Options::default(), Vec::new()).expect("settings");
+        assert_eq!((settings.portals.len(), settings.default_portals.len()), (0, 2));
         let one = Options { portals: vec![admin::portal::Portal { host: "127.0.0.1".into(), port: 0 }], ..Options::default() };
         assert_eq!(portals(&one), Ok(vec![Portal::required(([127, 0, 0, 1], 0).into())]));
     }

@@ -6,7 +6,7 @@ use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
 
 use anyhow::{Context, Result, anyhow, bail};
 use daemon::log::LogControl;
-use daemon::{Daemon, DiskSettings, MediumSettings, Portal, Running, Settings, StartError, TargetSettings, log};
+use daemon::{Daemon, DiskSettings, MediumSettings, Portal, Running, Settings, StartError, StateSettings, TargetSettings, configuration_file, log};
 use rustix::process::{Pid, Signal};
 use serde_json::json;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -34,7 +34,7 @@ pub fn run(options: Box<Serve>) -> Result<ExitCode> {
     announce(&options, &endpoint)?;
     let code = match &options.run {
         Some(command) => run_command(running, command, &endpoint)?,
-        None => serve_until_signal(running)?,
+        None => serve_until_signal(running, options.config.clone())?,
     };
     Ok(code)
 }
@@ -72,7 +72,8 @@ impl Endpoint {
         let disks: Vec<String> = disks(options).iter().map(banner::describe).collect();
         let urls = (1..=disks.len()).map(|lun| format!("iscsi://{portal}/{}/{lun}", options.name)).collect();
         let control = running.control_path().map(Path::to_path_buf).unwrap_or_default();
-        Endpoint { portal, portals, target: options.name.clone(), urls, disks, control, seed: running.seed() }
+        let target = if disks.is_empty() { String::new() } else { options.name.clone() };
+        Endpoint { portal, portals, target, urls, disks, control, seed: running.seed() }
     }
 
     fn json(&self) -> String {
@@ -106,7 +107,7 @@ fn disks(options: &Serve) -> Vec<DiskSettings> {
     };
     let mut disks: Vec<DiskSettings> = options.images.iter().map(|path| disk(image(path))).collect();
     disks.extend(options.memory.iter().map(|&bytes| disk(MediumSettings::Memory(bytes))));
-    if disks.is_empty() {
+    if disks.is_empty() && options.config.is_none() && options.state.is_none() {
         disks.push(disk(MediumSettings::Memory(DEFAULT_MEMORY)));
     }
     disks
@@ -117,19 +118,24 @@ fn settings(options: &Serve) -> Result<Settings> {
     if let Some(bytes) = options.memory.iter().find(|&&bytes| bytes < block) {
         bail!("--memory {bytes} is smaller than one block of {block} bytes: make it larger");
     }
-    let portals = match options.portal.as_slice() {
-        [] => vec![Portal::required(([127, 0, 0, 1], daemon::DEFAULT_PORT).into())],
-        given => given.iter().map(|&address| Portal::required(address)).collect(),
-    };
-    let target = TargetSettings { name: options.name.clone(), allow: vec!["ALL".into()], account: account(options)?, disks: disks(options) };
+    let disks = disks(options);
+    let target = TargetSettings { name: options.name.clone(), allow: vec!["ALL".into()], account: account(options)?, disks };
+    let document = options.config.as_deref().map(configuration_file::load).transpose().map_err(|error| anyhow!(error))?;
+    if document.as_ref().is_some_and(|document| document.portals.is_some()) && !options.portal.is_empty() {
+        bail!("the configuration says where to listen, and so does --portal: only one of the two can");
+    }
+    let folder = options.state.as_deref().map(std::path::absolute).transpose()?;
     Ok(Settings {
-        portals,
         access: daemon::lock::Access { group: options.control_group.clone(), readers: options.control_readers.clone() },
+        portals: options.portal.iter().map(|&address| Portal::required(address)).collect(),
+        default_portals: vec![Portal::required(([127, 0, 0, 1], daemon::DEFAULT_PORT).into())],
+        state: folder.map(|folder| StateSettings { folder, fresh: options.state_fresh }),
+        document: document.map(Box::new),
         io: options.io.parse().map_err(|_| anyhow!("--io is auto, uring or epoll"))?,
         reactors: options.reactors.map(usize::from),
         seed: options.seed,
         no_faults: options.no_faults,
-        targets: vec![target],
+        targets: if target.disks.is_empty() { Vec::new() } else { vec![target] },
         ..Settings::default()
     })
 }
@@ -209,9 +215,13 @@ fn write_atomically(path: &Path, text: &str) -> std::io::Result<()> {
     std::fs::rename(&name, path)
 }
 
-fn serve_until_signal(running: Running) -> Result<ExitCode> {
-    let stopper = running.stopper();
-    on_signal(move |_| stopper.request())?;
+/// SIGHUP reads the configuration again, where there is one; every other signal ends.
+fn serve_until_signal(running: Running, config: Option<PathBuf>) -> Result<ExitCode> {
+    let (stopper, reloader) = (running.stopper(), running.reloader());
+    on_signal(move |signal| match &config {
+        Some(path) if signal == SIGHUP => reloader.reload(path),
+        _ => stopper.request(),
+    })?;
     running.wait();
     running.stop();
     Ok(ExitCode::SUCCESS)

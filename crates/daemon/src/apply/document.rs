@@ -43,12 +43,21 @@ pub fn dump(state: &State) -> Running {
         faults: Vec::new(),
     };
     let mut rules: BTreeMap<(i32, u64), Vec<u64>> = BTreeMap::new();
-    for line in error::lines(state) {
+    // TOML has no larger numbers, and no unit has one.
+    for line in error::lines(state).into_iter().filter(|line| i64::try_from(line.lun).is_ok()) {
         rules.entry((line.tid, line.lun)).or_default().push(line.index);
         document.faults.push(Fault { tid: line.tid, lun: line.lun, rule: line.rule });
     }
     // Rules find their units, and what a new unit has anyway goes.
     Running { document: document.settled(&Document::default()), rules }
+}
+
+/// What has to be kept for the next start: everything but the portals that the command line opens anyway.
+pub fn to_keep(state: &State) -> Document {
+    let mut document = dump(state).document;
+    let fixed: Vec<String> = state.fixed_portals.iter().map(ToString::to_string).collect();
+    document.portals.iter_mut().for_each(|portals| portals.retain(|portal| !fixed.contains(portal)));
+    document
 }
 
 fn run_state(online: bool) -> RunState {

@@ -22,6 +22,7 @@ use std::sync::{Arc, OnceLock};
 use std::thread::Thread;
 
 use admin::code::Code;
+use admin::document::Document;
 use admin::reply::{Answer, Failure, Reply};
 use admin::request::{Envelope, Request};
 use admin::view::DriverState;
@@ -32,6 +33,7 @@ use transport::model::UnitCell;
 
 use crate::diary::Seen;
 use crate::isns::{Admitted, Inputs, Waker};
+use crate::keeper::Keeper;
 use crate::log::LogControl;
 use crate::plane::Plane;
 use crate::state::State;
@@ -52,6 +54,8 @@ pub struct Control {
     diary: OnceLock<Thread>,
     /// Who keeps the iSNS server informed.
     isns: OnceLock<Waker>,
+    /// Who keeps the configuration.
+    keeper: OnceLock<Keeper>,
     /// Changes of a configuration that succeed before one fails: for tests.
     #[cfg(test)]
     budget: std::sync::atomic::AtomicUsize,
@@ -123,6 +127,7 @@ impl Control {
             ending: AtomicBool::new(false),
             diary: OnceLock::new(),
             isns: OnceLock::new(),
+            keeper: OnceLock::new(),
             #[cfg(test)]
             budget: std::sync::atomic::AtomicUsize::new(usize::MAX),
             end,
@@ -144,6 +149,10 @@ impl Control {
         if context.end {
             self.ending.store(true, Ordering::Release);
         }
+        let revision = configures(&envelope.request).then(|| {
+            context.state.revision += 1;
+            context.state.revision
+        });
         let isns = changed && (isns || context.state.isns.enabled);
         drop(context);
         if let Some(waker) = self.isns.get().filter(|_| isns) {
@@ -153,7 +162,50 @@ impl Control {
         if let (Request::FaultNew { .. } | Request::Apply { .. }, Some(diary)) = (&envelope.request, self.diary.get()) {
             diary.unpark();
         }
+        self.keep(revision, reply)
+    }
+
+    /// Has the configuration kept before the answer goes out.
+    fn keep(&self, revision: Option<u64>, reply: Reply) -> Reply {
+        let (Some(revision), Some(keeper)) = (revision, self.keeper.get()) else { return reply };
+        let kept = keeper.keep(revision, || {
+            let state = self.lock();
+            (state.revision, document::to_keep(&state))
+        });
+        match kept {
+            Ok(()) => reply,
+            Err(error) => {
+                tracing::error!("the configuration is not kept: {error}");
+                reply.and(Err(Code::Unknown.because(format!("it is done, but a restart will not know of it: {error}"))))
+            }
+        }
+    }
+
+    /// From now on the configuration is kept, as it is now at first.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn set_keeper(&self, keeper: Keeper) -> Result<(), String> {
+        let state = self.lock();
+        let (revision, document) = (state.revision + 1, document::to_keep(&state));
+        drop(state);
+        keeper.keep(revision, || (0, document))?;
+        // There is one for the life of the daemon.
+        let _ = self.keeper.set(keeper);
+        Ok(())
+    }
+
+    /// Makes the configuration that was kept.
+    pub fn restore(&self, document: &Document) -> Reply {
+        let mut context = self.context();
+        let reply = document::converge(&mut context, document, false);
+        context.publish();
         reply
+    }
+
+    /// The command line asked for this portal.
+    pub fn fix_portal(&self, address: SocketAddr) {
+        self.lock().fixed_portals.push(address);
     }
 
     fn context(&self) -> Context<'_> {
@@ -319,6 +371,22 @@ fn dispatch(context: &mut Context<'_>, request: &Request) -> Reply {
         Request::Dump { secrets } => Ok(document::show(context, *secrets)),
         Request::Apply { document, dry_run } => document::apply(context, document, *dry_run),
     }
+}
+
+/// Requests that can change the configuration.
+fn configures(request: &Request) -> bool {
+    use Request as R;
+    let passing = matches!(
+        request,
+        R::SystemDelete
+            | R::UnitReset { .. }
+            | R::DriverStart
+            | R::DriverStop
+            | R::ConnectionDelete { .. }
+            | R::SessionDelete { .. }
+            | R::Dump { .. }
+    );
+    !request.is_read_only() && !passing
 }
 
 /// Requests that can change what reactors see.

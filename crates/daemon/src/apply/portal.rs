@@ -32,6 +32,7 @@ pub fn delete(context: &mut Context<'_>, request: &PortalRequest) -> Reply {
             return Err(Code::InvalidRequest.because(format!("no portal {address} is open")));
         };
         context.state.portals.remove(place);
+        context.state.fixed_portals.retain(|fixed| *fixed != address);
         let plane = context.plane;
         context.unlocked(|| plane.close_portal(address));
     }

@@ -176,7 +176,7 @@ prop_compose! {
     fn document()(
         portals in option::of(btree_set(select(vec!["127.0.0.1".to_owned(), "[::1]:3261".into(), "127.0.0.2:3262".into()]), 0..3)),
         system in option::of(system()),
-        isns in option::of((1u16.., any::<bool>())),
+        isns in option::of((1u16.., any::<bool>(), any::<bool>())),
         passwords in vec(select(vec!["secret-one", "secret-two"]), 3),
         discovery in (users(), user()),
         targets in btree_map(select(vec!["iqn.a:1", "iqn.a:2", "iqn.a:3", "iqn.a:4"]), target(), 0..4),
@@ -197,7 +197,7 @@ prop_compose! {
         Document {
             portals: portals.map(|set| set.into_iter().rev().collect()),
             system,
-            isns: isns.map(|(port, access_control)| Isns { server: "192.0.2.9".into(), port, access_control, enabled: false }),
+            isns: isns.map(|(port, access_control, enabled)| Isns { server: "192.0.2.9".into(), port, access_control, enabled }),
             accounts: USERS.iter().zip(passwords).map(|(user, password)| Account {
                 user: (*user).into(), password: Some(Secret(password.into())), password_file: None,
             }).collect(),
