@@ -1,8 +1,9 @@
-//! The project's own commands: `cargo xtask test`, `layers`, `tidy`, `commands`, `fuzz`, `bench`, `lab`.
+//! The project's own commands: `cargo xtask test`, `layers`, `tidy`, `commands`, `fuzz`, `bench`, `lab`, `deb`.
 #![forbid(unsafe_code)]
 
 mod bench;
 mod commands;
+mod deb;
 mod defects;
 mod fuzz;
 mod lab;
@@ -28,6 +29,7 @@ cargo xtask COMMAND
   fuzz [TARGET] [--seconds N]        run the fuzz targets (needs cargo-fuzz); default all, 60 s each
   bench [ARGUMENTS...]               A/B against the C tgtd, interleaved (arguments go to bench/compare.py)
   lab [CASE...]                      cases of lab/ with a real Linux kernel as the initiator
+  deb                                the Debian package, in target/debian, from the release binaries
   packages                           install the Debian packages that the tests need (root)
 ";
 
@@ -47,6 +49,7 @@ fn run() -> Result<bool> {
         Some("fuzz") => fuzz::run(rest),
         Some("bench") => bench::run(rest),
         Some("lab") => lab::run(rest),
+        Some("deb") => deb::run(),
         Some("packages") => packages::install(packages::ALL).map(|()| true),
         Some("help" | "--help" | "-h") | None => {
             print!("{HELP}");

@@ -24,6 +24,9 @@ pub const ALL: &[&str] = &[
     "zsh",
     "fish",
     "systemd",
+    "binutils",
+    "debootstrap",
+    "xz-utils",
     "qemu-utils",
     "qemu-block-extra",
 ];

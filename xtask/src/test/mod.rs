@@ -14,6 +14,8 @@ mod workspace;
 
 use anyhow::{Result, bail};
 
+pub use workspace::build_release;
+
 use crate::report::Report;
 use crate::{commands, lab, layers, packages, process, tidy};
 
@@ -36,7 +38,7 @@ const STEPS: &[Step] = &[
     Step { name: "isns", about: "Open-iSNS as the name server", run: isns::run },
     Step { name: "conformance", about: "libiscsi's test suite", run: conformance::run },
     Step { name: "kill", about: "kill -9 amid FUA and SYNCHRONIZE CACHE", run: kill::run },
-    Step { name: "package", about: "manual pages, completions, systemd units", run: package::run },
+    Step { name: "package", about: "manual pages, completions, systemd units, the Debian package", run: package::run },
     Step { name: "documents", about: "every command line of the documents", run: documents::run },
     Step { name: "lab", about: "a real Linux kernel as the initiator", run: run_lab },
 ];
