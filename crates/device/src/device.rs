@@ -351,6 +351,10 @@ impl Device {
 
     /// A store operation ended.
     pub fn stored(&mut self, progress: &mut Progress, result: StoreResult) -> Step {
+        if progress.epoch != self.epoch && matches!(progress.state, State::Erase(_)) {
+            progress.state = State::Ended;
+            return fail(self.not_ready_now(), 0);
+        }
         let step = self.after_store(progress, result);
         let step = thresholds::after_write(self, &mut progress.state, step);
         if progress.epoch != self.epoch && matches!(step, Step::Store(_)) {
@@ -548,6 +552,7 @@ impl Device {
         let grown = was_online && matches!((old, medium), (Some(old), Some(new)) if old.bytes <= new.bytes);
         if !grown {
             self.epoch = self.epoch.wrapping_add(1);
+            self.forget_medium();
         }
         if !was_online && self.online {
             self.notify(MEDIUM_MAY_HAVE_CHANGED, None);
@@ -596,6 +601,14 @@ impl Device {
     /// False when the operation reaches behind the end of the medium: it was made smaller after the range check.
     pub fn holds(&self, op: &StoreOp) -> bool {
         self.medium.is_none_or(|medium| op.end() <= medium.bytes)
+    }
+
+    /// What was known of the medium that is gone: bad blocks, and an erasure that was cut short.
+    fn forget_medium(&mut self) {
+        self.statistics.pending.clear();
+        self.marked = Marked::default();
+        self.reassigned.clear();
+        self.erasure = None;
     }
 
     /// Logical block length.

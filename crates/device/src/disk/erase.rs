@@ -265,7 +265,7 @@ impl Erase {
 
     /// The command is over, one way or the other: what was not finished has failed.
     pub(crate) fn left(&mut self, device: &mut Device) {
-        if self.started && !self.ended {
+        if self.started && !self.ended && matches!(device.erasure, Some(Erasure::Running { .. })) {
             device.erasure = Some(Erasure::Failed(self.kind));
         }
         self.ended = true;
@@ -413,6 +413,24 @@ mod tests {
         bench.good(&[0x12, 0, 0, 0, 36, 0]);
         bench.device.left(&mut progress);
         assert_eq!(bench.refused(&READY, &[]), 0x0003_3103, "it was cut short");
+    }
+
+    #[test]
+    fn another_medium_is_as_it_is() {
+        let mut bench = Bench::disk(64);
+        bench.faults.push_back(Some(StoreFault::Io { at: None }));
+        bench.refused(&sanitize(0x02, 0), &[]);
+        bench.good(&[0x12, 0, 0, 0, 36, 0]);
+        bench.device.set_medium(None);
+        bench.device.set_medium(Some(crate::tests::bench::medium(32768)));
+        bench.good(&READY);
+        let (cdb, port) = (sanitize(0x02, 0), port());
+        let row = bench.device.lookup(&cdb).unwrap();
+        let (mut progress, _) = bench.device.begin(&Request { row, cdb: &cdb, data_out: 0, data_in: 0, nexus: 1, port: &port });
+        bench.device.set_medium(Some(crate::tests::bench::medium(16384)));
+        assert!(matches!(bench.device.stored(&mut progress, Ok(crate::StoreAnswer::Done)), Step::Finish(_)));
+        bench.device.left(&mut progress);
+        bench.good(&READY);
     }
 
     #[test]

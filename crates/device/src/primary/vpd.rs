@@ -120,6 +120,8 @@ fn extended_inquiry(is_disk: bool) -> Vec<u8> {
     body[2] = 0x01;
     if is_disk {
         body[1] |= 0x10;
+        // WU_SUP: WRITE LONG marks blocks.
+        body[2] |= 0x08;
         body[6..8].copy_from_slice(&EXTENDED_SELF_TEST_MINUTES.to_be_bytes());
     }
     body
@@ -271,7 +273,7 @@ mod tests {
     #[test]
     fn extended_inquiry_tells_task_attributes() {
         let page = vpd(&mut Bench::disk(8), 0x86);
-        assert_eq!(page[..12], [0, 0x86, 0, 0x3c, 0x00, 0x17, 0x01, 0x00, 0x00, 0x00, 0x00, 0x09]);
+        assert_eq!(page[..12], [0, 0x86, 0, 0x3c, 0x00, 0x17, 0x09, 0x00, 0x00, 0x00, 0x00, 0x09]);
         assert_eq!(page[12..], [0; 52]);
         let control = Bench::disk(8).good(&[0x1a, 8, 0x0a, 0, 0xff, 0]);
         assert_eq!(u32::from(u16::from_be_bytes([control[14], control[15]])).div_ceil(60), 9, "the control mode page agrees");
