@@ -1,12 +1,12 @@
 //! SAM: I_T nexuses, task sets, task management, unit attentions, reservations, LUN maps and access control.
 //!
 //! A [`unit`](Unit) is the pure state of one logical unit. The shell holds it behind one short lock, feeds it inputs, and carries out the effects that
-//! come out. [`mod@unit`] has the life of a command, [`task_set`] decides which may start, [`reservation`] and [`attention`] are two of its gates,
-//! [`management`] ends tasks, [`access`] says who may log in at all.
+//! come out. [`mod@unit`] has the life of a command, [`task_set`] decides which may start, [`reservation`], [`attention`] and [`port_groups`] are
+//! three of its gates, [`management`] ends tasks, and so may a CHECK CONDITION (`contingent`); [`access`] says who may log in at all.
 //!
 //! What holds, whatever comes in: a command ends with exactly one [`Effect::Respond`] or [`Effect::Aborted`], and never while a store operation of it
 //! runs; a function of an attached nexus ends with exactly one [`Effect::FunctionDone`], after all the tasks it ended; a unit attention is
-//! told once; nothing overlaps COMPARE AND WRITE on its blocks.
+//! told once unless it is interlocked; nothing overlaps COMPARE AND WRITE on its blocks.
 #![no_std]
 #![forbid(unsafe_code)]
 

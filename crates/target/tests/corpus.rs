@@ -77,7 +77,29 @@ const COMMANDS: &[(&str, u16, u16, &str)] = &[
     ("a30c0112000000000040000000", 0, 64, ""),
     ("a30d8000000000000010000000", 0, 16, ""),
     ("ff0000000000", 0, 0, ""),
+    ("5e030000000000040000", 0, 1024, ""),
+    ("5f000000000000004000", 64, 0, SPEC_I_PT),
+    ("5f050100000000001800", 24, 0, "00000000000056780000000000001234000000000000000000"),
+    ("5f070000000000003c00", 60, 0, REGISTER_AND_MOVE),
+    ("5f080100000000001800", 24, 0, "00000000000000000000000000001234000000000000000000"),
+    ("56000000000000000000", 0, 0, ""),
+    ("57000000000000000000", 0, 0, ""),
+    ("a30a0000000000000400000000", 0, 1024, ""),
+    ("a32a0000000000000400000000", 0, 1024, ""),
+    ("a40a00000000000000080000", 8, 0, "0000000002000001"),
+    ("151000001000", 16, 0, "000000000a0a22122040000000000200"),
 ];
+
+/// Place of READ FULL STATUS in the list; the rest of the reservations follow.
+const READ_FULL_STATUS: usize = 54;
+
+/// REGISTER of another initiator port with key 5678h.
+const SPEC_I_PT: &str =
+    "000000000000000000000000000056780000000008000000000000244500002069716e2e696e69746961746f72312c692c307830303030303030303030303000";
+
+/// The holder (key 1234h) hands the reservation over, and leaves.
+const REGISTER_AND_MOVE: &str =
+    "0000000000001234000000000000567800020001000000244500002069716e2e696e69746961746f72312c692c307830303030303030303030303000";
 
 /// `cargo test -p target --test corpus -- --ignored` writes the seeds anew.
 #[test]
@@ -110,6 +132,14 @@ fn write_seeds() {
     write("drop", &around(&[&[12, 8], &read, &write_10, &[13]]));
     write("failures", &around(&[&write_10, &[9, 0, 0, 9, 0, 0xf0], &step(0, &COMMANDS[27]), &[9, 0, 0xf3], &step(0, &COMMANDS[27])]));
     write("atomic", &around(&[&compare, &write_10, &read, &compare, &[9, 0, 0, 9, 1, 0, 9, 0, 0, 9, 0, 0]]));
+    let naca = |(cdb, out, into, data): &(&str, u16, u16, &str)| step(0, &(&format!("{}04", &cdb[..cdb.len() - 2]), *out, *into, data));
+    let late_read = step(0x10, &COMMANDS[16]);
+    let fails = naca(&("28000fffffff00000100", 0, 512, ""));
+    let contingent = step(0xc0, &COMMANDS[0]);
+    write("contingent", &around(&[&late_read, &fails, &contingent, &read, &step(0x10, &COMMANDS[0]), &[9, 0, 0, 8, 2, 0, 9, 0, 0, 9, 0, 0]]));
+    let command = |head: u8, at: usize| step(head, &COMMANDS[READ_FULL_STATUS + at]);
+    write("reservations", &around(&[&command(0, 1), &[9, 0, 0], &command(0, 0), &late_read, &command(0, 2), &[9, 1, 0, 9, 0, 0, 9, 0, 0]]));
+    write("port-groups", &around(&[&command(0, 7), &command(0, 9), &[9, 0, 0], &read, &command(0x10, 8)]));
     write("settings", &around(&[&[14, 10, 1], &read, &[14, 10, 0x82], &read, &[14, 0, 0, 14, 1, 1, 14, 7, 8, 1, 2, 3, 4, 5, 6, 7, 8], &write_10]));
 }
 
