@@ -77,6 +77,8 @@ impl Host {
     fn ask(&self, request: Request) -> Reply {
         let mut stream = UnixStream::connect(self.folder.join("control")).expect("connects");
         stream.write_all(&admin::json::write_request(&Envelope { driver: None, request })).expect("sends");
+        // The daemon would wait for more requests.
+        stream.shutdown(std::net::Shutdown::Write).expect("shuts down");
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).expect("reads");
         admin::json::read_reply(&answer).expect("a reply")
