@@ -24,6 +24,7 @@ mod settings;
 mod start;
 mod state;
 pub mod state_folder;
+mod tracked;
 mod watchdog;
 
 pub use admin::size;

@@ -1,6 +1,5 @@
 //! Makes the published model out of the control plane's state.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use admin::setting::{Key, RedirectReason};
@@ -11,18 +10,35 @@ use transport::redirect::{Place, Redirection};
 
 use crate::state::{State, TargetState};
 
-/// A snapshot of the state.
-pub fn model(state: &State) -> Model {
-    let targets: BTreeMap<i32, Arc<TargetEntry>> = state.targets.values().map(|target| (target.tid, Arc::new(entry(state, target)))).collect();
+/// A snapshot of the state. Only the entries of targets that have changed since the last one are made; the model shares all others with it.
+pub fn model(state: &mut State) -> Model {
+    if state.accounts.take_changed() {
+        state.targets.mark(|target| !target.incoming.is_empty() || target.outgoing.is_some());
+    }
+    // Both are asked, so that both forget.
+    if state.isns.take_changed() | state.isns_admitted.take_changed() {
+        state.targets.mark(|_| true);
+    }
+    for tid in state.targets.take_changed() {
+        let made = state.targets.get(&tid).map(|target| Arc::new(entry(state, target)));
+        match made {
+            Some(entry) => {
+                state.published.targets.insert(tid, entry);
+                state.published.made += 1;
+            }
+            None => drop(state.published.targets.remove(tid)),
+        }
+    }
     Model {
         online: state.online && state.driver == DriverState::Ready,
-        targets,
+        targets: state.published.targets.clone(),
         portals: state.portals.clone(),
         discovery: authentication(state, &state.discovery_incoming, state.discovery_outgoing.as_deref()),
     }
 }
 
-fn entry(state: &State, target: &TargetState) -> TargetEntry {
+/// What reactors see of one target.
+pub fn entry(state: &State, target: &TargetState) -> TargetEntry {
     TargetEntry {
         tid: target.tid,
         name: target.name.clone(),
@@ -33,7 +49,7 @@ fn entry(state: &State, target: &TargetState) -> TargetEntry {
         admitted: state.admitted(&target.name),
         authentication: authentication(state, &target.incoming, target.outgoing.as_deref()),
         redirect: redirect(target),
-        units: target.units.iter().map(|(&lun, unit)| (lun, unit.cell.clone())).collect(),
+        units: target.units.cells(),
     }
 }
 

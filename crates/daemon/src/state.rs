@@ -2,7 +2,7 @@
 //!
 //! One mutex around it, taken by control connections only: no reactor ever waits for it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -10,10 +10,11 @@ use admin::document::StoreFlag;
 use admin::setting::{Parameters, Redirect};
 use admin::view::{DriverState, IsnsView, TargetName};
 use target::access::AccessList;
-use transport::model::UnitCell;
+use transport::model::{TargetMap, UnitCell};
 
 use crate::faults::FaultBook;
 use crate::isns::{Admitted, Inputs};
+use crate::tracked::{Targets, Tracked, Units};
 
 /// Most targets: bounds the model and its listing.
 pub const TARGET_LIMIT: usize = 4096;
@@ -31,17 +32,17 @@ pub struct State {
     /// Debug messages are on.
     pub debug: bool,
     /// iSNS as the administrator set it; `enabled` is the wish.
-    pub isns: IsnsView,
+    pub isns: Tracked<IsnsView>,
     /// The iSNS server is connected.
     pub isns_connected: bool,
     /// Initiators that the iSNS server lets in, by target name.
-    pub isns_admitted: Admitted,
+    pub isns_admitted: Tracked<Admitted>,
     /// Driver iscsi.
     pub driver: DriverState,
     /// Targets by number.
-    pub targets: BTreeMap<i32, TargetState>,
+    pub targets: Targets,
     /// Accounts in order of creation.
-    pub accounts: Vec<iscsi::Account>,
+    pub accounts: Tracked<Vec<iscsi::Account>>,
     /// Names of the accounts that discovery asks for.
     pub discovery_incoming: Vec<String>,
     /// Name of the account that discovery proves.
@@ -66,6 +67,17 @@ pub struct State {
     pub started: u64,
     /// Counts creations of targets and units: the order in which some lists are printed.
     pub created: u64,
+    /// What was published last.
+    pub published: Published,
+}
+
+/// The targets of the last publication.
+#[derive(Default)]
+pub struct Published {
+    /// Shared with the model.
+    pub targets: TargetMap,
+    /// Entries that were made since the daemon started: tests count them.
+    pub made: u64,
 }
 
 impl State {
@@ -74,12 +86,12 @@ impl State {
         State {
             online: true,
             debug: false,
-            isns: IsnsView::default(),
+            isns: Tracked::default(),
             isns_connected: false,
-            isns_admitted: Admitted::new(),
+            isns_admitted: Tracked::default(),
             driver: DriverState::Ready,
-            targets: BTreeMap::new(),
-            accounts: Vec::new(),
+            targets: Targets::default(),
+            accounts: Tracked::default(),
             discovery_incoming: Vec::new(),
             discovery_outgoing: None,
             portals: Vec::new(),
@@ -92,6 +104,7 @@ impl State {
             seed,
             started: crate::plane::now(),
             created: 0,
+            published: Published::default(),
         }
     }
 
@@ -159,7 +172,7 @@ pub struct TargetState {
     /// Name of the account that we prove.
     pub outgoing: Option<String>,
     /// Units by number; LUN 0 is the controller.
-    pub units: BTreeMap<u64, UnitState>,
+    pub units: Units,
 }
 
 /// One unit.

@@ -29,7 +29,7 @@ impl<'a> DirectoryView<'a> {
 
     /// The target, if this initiator may know of it.
     fn admitted(&self, name: &str, initiator: &str, peer: IpAddr) -> Result<&'a TargetEntry, TargetLookup> {
-        let entry = self.model.targets.values().find(|entry| entry.name == name).ok_or(TargetLookup::NotFound)?;
+        let entry = self.model.targets.named(name).ok_or(TargetLookup::NotFound)?;
         if entry.admits(peer, initiator) { Ok(entry) } else { Err(TargetLookup::Refused) }
     }
 
@@ -84,9 +84,14 @@ impl Directory for DirectoryView<'_> {
     }
 
     fn send_targets(&self, name: Option<&str>, initiator: &str, peer: IpAddr, local: SocketAddr) -> Vec<TargetRecord> {
-        let wanted = |entry: &&std::sync::Arc<TargetEntry>| name.is_none_or(|name| entry.name == name) && entry.admits(peer, initiator);
-        let entries = self.model.targets.values().filter(wanted);
-        entries.map(|entry| TargetRecord { name: entry.name.clone(), addresses: self.addresses(entry, local) }).collect()
+        let record = |entry: &TargetEntry| {
+            let known = entry.admits(peer, initiator);
+            known.then(|| TargetRecord { name: entry.name.clone(), addresses: self.addresses(entry, local) })
+        };
+        match name {
+            Some(name) => self.model.targets.named(name).and_then(|entry| record(entry)).into_iter().collect(),
+            None => self.model.targets.values().filter_map(|entry| record(entry)).collect(),
+        }
     }
 }
 
@@ -133,7 +138,6 @@ fn bracketed(host: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
     use std::sync::Arc;
 
     use super::*;
@@ -142,7 +146,7 @@ mod tests {
         let mut model = Model::new();
         model.portals = portals.iter().map(|text| text.parse().expect("an address")).collect();
         let access = target::access::AccessList { addresses: vec!["ALL".into()], names: Vec::new() };
-        let entry = TargetEntry { access, units: BTreeMap::new(), ..TargetEntry::new(1, "iqn.2026-01.test:one") };
+        let entry = TargetEntry { access, ..TargetEntry::new(1, "iqn.2026-01.test:one") };
         model.targets.insert(1, Arc::new(entry));
         model
     }

@@ -248,6 +248,9 @@ impl Hub {
     }
 
     fn inventory_changed(&self, tid: i32, changed: &Arc<UnitCell>) {
+        if !self.has_sessions(tid) {
+            return;
+        }
         let model = self.model();
         let Some(entry) = model.targets.get(&tid) else { return };
         for cell in entry.units.values().filter(|cell| !Arc::ptr_eq(cell, changed)) {

@@ -14,3 +14,4 @@ pub mod model;
 mod payload;
 pub mod redirect;
 pub mod session;
+pub mod shared_map;

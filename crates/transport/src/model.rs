@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
+use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use arc_swap::ArcSwap;
@@ -9,6 +10,7 @@ use iscsi::{Account, Authentication, TargetParameters};
 use store::Store;
 
 use crate::redirect::Redirection;
+use crate::shared_map::SharedMap;
 
 /// Everything a reactor needs to know.
 #[derive(Clone)]
@@ -16,7 +18,7 @@ pub struct Model {
     /// False: connections are accepted and closed at once (`State offline`).
     pub online: bool,
     /// Targets by tid.
-    pub targets: BTreeMap<i32, Arc<TargetEntry>>,
+    pub targets: TargetMap,
     /// Portals that listen now; SendTargets lists them all.
     pub portals: Vec<SocketAddr>,
     /// Discovery accounts.
@@ -26,13 +28,60 @@ pub struct Model {
 impl Model {
     /// Online, without targets and portals.
     pub fn new() -> Model {
-        Model { online: true, targets: BTreeMap::new(), portals: Vec::new(), discovery: Authentication::default() }
+        Model { online: true, targets: TargetMap::default(), portals: Vec::new(), discovery: Authentication::default() }
     }
 }
 
 impl Default for Model {
     fn default() -> Model {
         Model::new()
+    }
+}
+
+/// The targets of a model, found by number and by name.
+#[derive(Clone, Default)]
+pub struct TargetMap {
+    by_number: SharedMap<i32, Arc<TargetEntry>>,
+    by_name: SharedMap<Arc<str>, i32>,
+}
+
+impl TargetMap {
+    /// Puts a target in place of the one with its number, if there is one.
+    pub fn insert(&mut self, tid: i32, entry: Arc<TargetEntry>) {
+        let name = Arc::from(entry.name.as_str());
+        if let Some(old) = self.by_number.insert(tid, entry)
+            && *old.name != *name
+        {
+            self.by_name.remove(old.name.as_str());
+        }
+        if self.by_name.get(&name) != Some(&tid) {
+            self.by_name.insert(name, tid);
+        }
+    }
+
+    /// Takes a target out.
+    pub fn remove(&mut self, tid: i32) -> Option<Arc<TargetEntry>> {
+        let old = self.by_number.remove(&tid)?;
+        self.by_name.remove(old.name.as_str());
+        Some(old)
+    }
+
+    /// Takes all targets out.
+    pub fn clear(&mut self) {
+        *self = TargetMap::default();
+    }
+
+    /// The target of that iSCSI name.
+    pub fn named(&self, name: &str) -> Option<&Arc<TargetEntry>> {
+        self.by_number.get(self.by_name.get(name)?)
+    }
+}
+
+impl Deref for TargetMap {
+    type Target = SharedMap<i32, Arc<TargetEntry>>;
+
+    fn deref(&self) -> &SharedMap<i32, Arc<TargetEntry>> {
+        &self.by_number
     }
 }
 
@@ -58,7 +107,7 @@ pub struct TargetEntry {
     /// Logins go elsewhere.
     pub redirect: Option<Redirection>,
     /// Units by number; LUN 0 is the controller.
-    pub units: BTreeMap<u64, Arc<UnitCell>>,
+    pub units: SharedMap<u64, Arc<UnitCell>>,
 }
 
 impl TargetEntry {
@@ -74,7 +123,7 @@ impl TargetEntry {
             admitted: None,
             authentication: Authentication::default(),
             redirect: None,
-            units: BTreeMap::new(),
+            units: SharedMap::default(),
         }
     }
 

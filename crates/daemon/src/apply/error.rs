@@ -62,7 +62,7 @@ pub fn journal(context: &Context<'_>, tid: i32, lun: u64) -> Reply {
 pub fn decisions(state: &State, seen: &mut Seen) -> Vec<(i32, u64, Entry)> {
     let mut found = Vec::new();
     for target in state.targets.values() {
-        for (&lun, unit) in &target.units {
+        for (&lun, unit) in target.units.iter() {
             let key = (target.tid, lun, unit.created);
             let next = seen.get(&key).copied().unwrap_or(0);
             let core = unit.cell.lock();

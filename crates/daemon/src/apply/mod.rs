@@ -103,7 +103,8 @@ impl Context<'_> {
 
     /// Publishes the state as it is now, and tells the news.
     pub fn publish(&mut self) {
-        self.plane.publish(crate::publish::model(&self.state));
+        let model = crate::publish::model(&mut self.state);
+        self.plane.publish(model);
         for news in self.news.drain(..) {
             match news {
                 News::Added(unit) => self.plane.unit_added(&unit),
@@ -118,8 +119,8 @@ pub(crate) const DONE: Reply = Ok(Answer::Done);
 
 impl Control {
     /// Over this state; publishes it at once.
-    pub fn new(state: State, plane: Arc<dyn Plane>, log: LogControl, end: Box<dyn Fn() + Send + Sync>) -> Control {
-        plane.publish(crate::publish::model(&state));
+    pub fn new(mut state: State, plane: Arc<dyn Plane>, log: LogControl, end: Box<dyn Fn() + Send + Sync>) -> Control {
+        plane.publish(crate::publish::model(&mut state));
         Control {
             state: Mutex::new(state),
             plane,
@@ -254,8 +255,8 @@ impl Control {
     /// What the iSNS server says about initiators; counts from the next login on.
     pub fn set_isns_admitted(&self, admitted: Admitted) {
         let mut state = self.lock();
-        state.isns_admitted = admitted;
-        self.plane.publish(crate::publish::model(&state));
+        *state.isns_admitted = admitted;
+        self.plane.publish(crate::publish::model(&mut state));
     }
 
     /// Fault decisions made since `seen`, which is brought up to date; and whether there are rules that can make more.
@@ -276,7 +277,7 @@ impl Control {
         let mut state = self.lock();
         let opened = self.plane.open_portal(address)?;
         state.portals.push(opened);
-        self.plane.publish(crate::publish::model(&state));
+        self.plane.publish(crate::publish::model(&mut state));
         Ok(opened)
     }
 

@@ -117,7 +117,7 @@ pub fn counters(context: &Context<'_>) -> Answer {
     let sessions = context.plane.sessions();
     let mut rows = Vec::new();
     for target in context.state.targets.values() {
-        for (&lun, unit) in &target.units {
+        for (&lun, unit) in target.units.iter() {
             let core = unit.cell.lock();
             let device_type = core.device().device_type();
             rows.extend(core.counters().operations().map(|(nexus, counted)| CounterRow {

@@ -1,6 +1,5 @@
 //! Mode target.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use admin::code::Code;
@@ -13,6 +12,7 @@ use target::access::AccessList;
 use super::{Context, DONE, DRIVER, reason, unit};
 use crate::plane::Session;
 use crate::state::{ACCOUNT_LIMIT, State, TARGET_LIMIT, TargetState};
+use crate::tracked::Units;
 
 /// Longest name of a target in bytes (RFC 7143 4.2.7.1).
 const NAME_MAX: usize = 223;
@@ -43,7 +43,7 @@ pub fn create(state: &mut State, tid: i32, name: &str) -> Result<(), Failure> {
     if let Some(taken) = state.targets.get(&tid) {
         return Err(Code::TargetExists.because(format!("number {tid} is taken by target `{}`", taken.name)));
     }
-    if let Some(taken) = state.targets.values().find(|target| target.name == name) {
+    if let Some(taken) = state.targets.named(name) {
         return Err(Code::TargetExists.because(format!("target {} is called `{name}` already", taken.tid)));
     }
     if state.targets.len() >= TARGET_LIMIT {
@@ -63,7 +63,7 @@ pub fn create(state: &mut State, tid: i32, name: &str) -> Result<(), Failure> {
         hosts: Vec::new(),
         incoming: Vec::new(),
         outgoing: None,
-        units: BTreeMap::new(),
+        units: Units::default(),
     };
     state.targets.insert(tid, target);
     unit::controller(state, tid)

@@ -56,7 +56,7 @@ impl<D: Driver> Server<D> {
     /// A login whose target is where a program says: has it asked. Nothing waits but this login.
     pub(super) fn ask_for_target(&mut self, slot: usize, target: String, initiator: String) {
         let Some(link) = self.links.get_mut(slot) else { return };
-        let entry = self.model.targets.values().find(|entry| entry.name == target);
+        let entry = self.model.targets.named(&target);
         let Some(Redirection::Ask { program }) = entry.and_then(|entry| entry.redirect.clone()) else { return };
         let question = Question { program, target: target.clone(), initiator: initiator.clone(), peer: link.peer, local: link.local };
         link.asked = Some((target, initiator));

@@ -278,7 +278,13 @@ impl<D: Driver> Server<D> {
     fn refresh_target(&mut self, slot: usize) {
         let Some(link) = self.links.get_mut(slot) else { return };
         let Some(tid) = link.tid else { return };
-        link.target = self.model.targets.get(&tid).cloned();
+        let entry = self.model.targets.get(&tid);
+        if let (Some(old), Some(new)) = (&link.target, entry)
+            && Arc::ptr_eq(old, new)
+        {
+            return;
+        }
+        link.target = entry.cloned();
         if link.target.is_none() {
             self.close(slot, false, "the target is gone");
         }
