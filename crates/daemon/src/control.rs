@@ -4,6 +4,7 @@
 //! in the time they may take, so that a client that is slow, silent or broken costs a place for a while and nothing else.
 
 mod connection;
+mod crew;
 mod lines;
 mod places;
 mod watch;
@@ -21,6 +22,7 @@ use admin::request::Envelope;
 
 use crate::apply::Control;
 use crate::lock::ControlSocket;
+use crew::Crew;
 use places::Places;
 pub use watch::Bell;
 
@@ -44,6 +46,7 @@ enum Role {
 struct Desk {
     control: Arc<Control>,
     places: Places,
+    crew: Arc<Crew>,
     bell: Arc<Bell>,
 }
 
@@ -72,7 +75,7 @@ impl ControlServer {
     pub fn start(socket: ControlSocket, control: Arc<Control>, bell: Arc<Bell>) -> io::Result<ControlServer> {
         let administrator = Role::Administrator { any_user: socket.any_user };
         let mut server = ControlServer { socket: Arc::new(socket), stopping: Arc::default(), threads: Vec::new() };
-        let desk = Arc::new(Desk { control, places: Places::default(), bell });
+        let desk = Arc::new(Desk { control, places: Places::default(), crew: Arc::default(), bell });
         server.listen("control", administrator, &desk)?;
         if server.socket.readers.is_some() {
             server.listen("control-readers", Role::Reader, &desk)?;
@@ -140,14 +143,14 @@ fn accept(listener: &UnixListener, role: Role, desk: &Arc<Desk>, stopping: &Atom
             tracing::warn!("control connection refused: {refusal}");
             continue;
         }
-        let desk = desk.clone();
-        let served = std::thread::Builder::new().name("control-client".into()).spawn(move || {
+        let theirs = desk.clone();
+        let served = desk.crew.run(Box::new(move || {
             let _place = place;
-            if let Err(error) = connection::serve(stream, role, &desk) {
+            if let Err(error) = connection::serve(stream, role, &theirs) {
                 tracing::debug!(%error, "control connection ended early");
             }
-            desk.control.end_if_asked();
-        });
+            theirs.control.end_if_asked();
+        }));
         if let Err(error) = served {
             tracing::warn!(%error, "no thread for a control connection");
         }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use admin::code::Code;
+use admin::document::Size;
 use admin::reply::{Failure, Reply};
 use admin::request::UnitSwap;
 use device::Parameter;
@@ -40,6 +41,12 @@ pub fn resize(context: &mut Context<'_>, tid: i32, lun: u64, bytes: Option<u64>,
     }
     let place = begin(context, tid, lun)?;
     let result = set_size(context, &cell, &old, bytes);
+    // The size of a memory disk is its path.
+    if let (Ok(()), Some(bytes), Some(unit)) = (&result, bytes, marked(context, &place))
+        && unit.store == "memory"
+    {
+        unit.path = Some(Size(bytes).to_string());
+    }
     end(context, &place);
     result.and(DONE)
 }
@@ -185,9 +192,14 @@ fn begin(context: &mut Context<'_>, tid: i32, lun: u64) -> Result<Place, Failure
     Ok(Place { tid, lun, created: unit.created, cell: unit.cell.clone() })
 }
 
-fn end(context: &mut Context<'_>, place: &Place) {
+/// The unit that [`begin`] has marked, if it is still there.
+fn marked<'a>(context: &'a mut Context<'_>, place: &Place) -> Option<&'a mut UnitState> {
     let unit = context.state.targets.get_mut(&place.tid).and_then(|target| target.units.get_mut(&place.lun));
-    if let Some(unit) = unit.filter(|unit| unit.created == place.created) {
+    unit.filter(|unit| unit.created == place.created)
+}
+
+fn end(context: &mut Context<'_>, place: &Place) {
+    if let Some(unit) = marked(context, place) {
         unit.changing = false;
     }
 }

@@ -109,15 +109,14 @@ impl Client {
             return self.answer(id.as_ref(), &reply);
         };
         let client = self.clone();
-        std::thread::Builder::new().name("control-request".into()).spawn(move || {
+        self.desk.crew.run(Box::new(move || {
             let _places = places;
             let reply = client.desk.apply(client.role, &envelope);
             if client.answer(id.as_ref(), &reply).is_err() {
                 client.cut();
             }
             client.desk.control.end_if_asked();
-        })?;
-        Ok(())
+        }))
     }
 
     fn watch(self: &Arc<Client>, id: Option<Id>, envelope: &Envelope) -> io::Result<()> {
@@ -132,14 +131,13 @@ impl Client {
         let Ok(Answer::Edition(told)) = reply else { return Ok(()) };
         self.watching.store(true, Ordering::Release);
         let client = self.clone();
-        std::thread::Builder::new().name("control-watch".into()).spawn(move || {
+        self.desk.crew.run(Box::new(move || {
             let _place = place;
             let edition = || client.desk.control.edition();
             if watch::run(&client.desk.bell, &client.stream, id.as_ref(), told, edition, &client.closed).is_err() {
                 client.cut();
             }
-        })?;
-        Ok(())
+        }))
     }
 
     fn answer(&self, id: Option<&Id>, reply: &Reply) -> io::Result<()> {

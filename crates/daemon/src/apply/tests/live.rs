@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use admin::reply::Reply;
+use admin::reply::{Answer, Reply};
 use admin::request::{Request, RunState, UnitSwap};
 
 use crate::stub::house::{BYTES, House, Planned, disk, outcome, read, until, write};
@@ -46,6 +46,8 @@ fn a_disk_grows_under_its_session() {
     assert_eq!(update(&house, "bsopts", "size=4M"), 0);
     assert_eq!((host.ready(), host.blocks()), (vec![CAPACITY_CHANGED], 8192));
     assert_eq!((update(&house, "bsopts", "size=1M"), update(&house, "bsopts", "size=x"), update(&house, "bsopts", "size")), (17, 17, 17));
+    let Ok(Answer::Targets(targets)) = house.ask(Request::TargetShow { tid: None }) else { panic!("no targets") };
+    assert_eq!(targets[0].units[1].path.as_deref(), Some("4M"));
     assert!(resize(&house, None, false).is_err_and(|failure| failure.detail.contains("say how many bytes")));
     assert_eq!(number(&house.ask(Request::UnitResize { tid: 1, lun: 0, bytes: Some(BYTES), force: false })), 17);
     assert_eq!(number(&house.ask(Request::UnitResize { tid: 1, lun: 9, bytes: Some(BYTES), force: false })), 5);
