@@ -50,7 +50,7 @@ pub const PROGRAMS: &[Program] = &[
         description: &[
             "tgtd offers disks to initiators over iSCSI. It starts without any target; tgtadm(8), tgt-admin(8), tgt-setup-lun(8) and scuzzy(1) make them over its control socket.",
             "Without --foreground or --nodaemonize it goes to the background and returns when it serves: portals are open, and the control socket answers. Whatever cannot be opened is one line on standard error and exit status 1.",
-            "SIGTERM, SIGINT and SIGHUP end it in order: no more logins, sessions closed, stores flushed as they were asked to be.",
+            "SIGTERM and SIGINT end it in order: no more logins, sessions closed, stores flushed as they were asked to be. SIGHUP does so, too, unless --config names a file: it is read again.",
             "Under a service manager it tells when it serves (READY=1) and that it is ending (STOPPING=1). When the manager watches it (WatchdogSec=), it sends WATCHDOG=1 only after the control plane and every reactor have answered: a part that hangs lets the watchdog expire. Listening sockets that the manager passes (LISTEN_FDS) are taken over: TCP sockets become portals instead of the default ones, a Unix socket becomes the control socket.",
         ],
         flags: tgtd::FLAGS,
