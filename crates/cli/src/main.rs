@@ -33,6 +33,7 @@ fn main() -> ExitCode {
         Command::Store(options) => command::store::run(options),
         Command::Apply(options) => command::apply::run(&options),
         Command::Dump(options) => command::dump::run(&options),
+        Command::Import(options) => command::import::run(&options),
         Command::Schema => command::dump::schema(),
         Command::Trace(options) => command::trace::run(&options),
         Command::Stat(options) => command::stat::run(&options),

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use scsi::BlockSize;
 
-use super::{Document, FieldPath, Problem, Redirect, StoreFlag, Target, Unit};
+use super::{Document, FieldPath, Problem, Redirect, StoreFlag, Target, Unit, one_line};
 use crate::portal::Portal;
 use crate::setting::is_target_name;
 
@@ -23,11 +23,11 @@ struct Finder<'a> {
 impl Finder<'_> {
     fn tell(&mut self, field: &str, message: impl Into<String>) {
         let path = if field.is_empty() { self.path.clone() } else { self.path.key(field) };
-        self.found.push(Problem { path, message: message.into() });
+        self.found.push(Problem { path, message: one_line(message.into()) });
     }
 
     fn tell_at(&mut self, field: &str, index: usize, message: impl Into<String>) {
-        self.found.push(Problem { path: self.path.key(field).index(index), message: message.into() });
+        self.found.push(Problem { path: self.path.key(field).index(index), message: one_line(message.into()) });
     }
 
     fn inside(&mut self, field: &str, index: usize) -> Finder<'_> {

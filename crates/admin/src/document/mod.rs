@@ -296,6 +296,14 @@ impl fmt::Display for Problem {
     }
 }
 
+/// A text on one line: names and paths may hold anything.
+fn one_line(text: String) -> String {
+    if !text.contains(char::is_control) {
+        return text;
+    }
+    text.chars().map(|letter| if letter.is_control() { letter.escape_default().to_string() } else { letter.to_string() }).collect()
+}
+
 impl Document {
     /// The document as TOML.
     ///

@@ -9,7 +9,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Discovery, Document, Isns, System};
+use super::{Discovery, Document, Isns, System, one_line};
 use crate::request::{PortalRequest, Request, SystemSetting};
 
 /// What runs.
@@ -113,7 +113,7 @@ struct Plan(Vec<Change>);
 
 impl Plan {
     fn add(&mut self, kind: Kind, text: impl Into<String>, requests: Vec<Request>) {
-        self.0.push(Change { view: ChangeView { kind, text: text.into() }, requests });
+        self.0.push(Change { view: ChangeView { kind, text: one_line(text.into()) }, requests });
     }
 
     fn system(&mut self, old: &Document, new: &Document) {

@@ -8,7 +8,7 @@ use serde_json::Value;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::{Document, FieldPath, Problem, Step, schema};
+use super::{Document, FieldPath, Problem, Step, one_line, schema};
 
 /// Largest file: more than a configuration of everything a daemon can have, less than what fills memory.
 pub const FILE_MAX: u64 = 16 << 20;
@@ -72,7 +72,7 @@ type Placed = (Option<(usize, usize)>, Problem);
 fn parse(text: &str) -> Result<(Document, Spanned<DeTable<'_>>), Vec<Placed>> {
     let one = |error: toml::de::Error, path: FieldPath| {
         let place = error.span().map(|span| line_column(text, span.start));
-        vec![(place, Problem { path, message: error.message().trim().replace('\n', ": ") })]
+        vec![(place, Problem { path, message: one_line(error.message().trim().replace('\n', ": ")) })]
     };
     let tree = DeTable::parse(text).map_err(|error| one(error, FieldPath::default()))?;
     let mut unknown = Vec::new();

@@ -33,3 +33,17 @@ pub struct Dump {
     #[arg(long)]
     pub secrets: bool,
 }
+
+/// `scuzzy import`.
+#[derive(Args, Debug)]
+pub struct Import {
+    /// The configuration of tgt-admin
+    #[arg(value_name = "TARGETS.CONF", default_value = "/etc/tgt/targets.conf", value_hint = ValueHint::FilePath)]
+    pub file: PathBuf,
+    /// Write here instead of to standard output; the file must not exist yet
+    #[arg(long, short, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub output: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}

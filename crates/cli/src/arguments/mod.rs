@@ -20,7 +20,7 @@ use clap::{Args, Parser, Subcommand, ValueHint};
 
 pub use account::{Account, AccountAction, AccountPlace, Secret};
 pub use acl::{Acl, AclAction, AclRules};
-pub use declared::{Apply, Dump};
+pub use declared::{Apply, Dump, Import};
 pub use explain::{Demo, Explain};
 pub use fault::{Fault, FaultAction};
 pub use naming::{Assignment, UnitPlace, Watch};
@@ -68,6 +68,8 @@ pub enum Command {
     Apply(Apply),
     /// Print the running configuration as a file that `apply` takes
     Dump(Dump),
+    /// Write tgt's targets.conf as such a file
+    Import(Import),
     /// Print the JSON Schema of that file
     Schema,
     /// Show the last commands of the flight recorder

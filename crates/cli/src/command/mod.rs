@@ -7,6 +7,7 @@ pub mod demo;
 pub mod dump;
 pub mod explain;
 pub mod fault;
+pub mod import;
 pub mod manual;
 pub mod portal;
 pub mod serve;

@@ -411,4 +411,6 @@ fn record(request: &Request, reply: &Reply) {
 }
 
 #[cfg(test)]
+mod doors;
+#[cfg(test)]
 mod tests;

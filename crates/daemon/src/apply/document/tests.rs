@@ -293,6 +293,16 @@ fn a_changed_parameter_disturbs_nobody() {
 }
 
 #[test]
+fn a_thousand_targets_are_published_once_and_not_again() {
+    let (control, stub) = control(false);
+    let one = small().targets.remove(0);
+    let targets: Vec<Target> = (0..1000).map(|number| Target { name: format!("iqn.a:{number}"), ..one.clone() }).collect();
+    let wanted = Document { targets, ..Document::default() };
+    assert_eq!(published(&stub, || assert_eq!(apply(&control, &wanted).changes.len(), 3000)), 1);
+    assert_eq!(published(&stub, || assert_eq!(apply(&control, &wanted).changes, [])), 0);
+}
+
+#[test]
 fn another_block_size_makes_one_unit_anew_with_what_it_held() {
     let (control, stub) = control(false);
     let mut wanted = small();
