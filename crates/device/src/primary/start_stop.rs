@@ -1,6 +1,6 @@
 //! START STOP UNIT (SBC-4 5.31) and PREVENT ALLOW MEDIUM REMOVAL (SPC-6 6.14).
 //!
-//! Power conditions are in [`super::power`]. Stopping, and going to standby, writes the cache out (unless NO_FLUSH) and leaves the unit ready, as the original
+//! Power conditions are in `power.rs`. Stopping, and going to standby, writes the cache out (unless NO_FLUSH) and leaves the unit ready, as the original
 //! does. LOEJ ejects and loads on removable units only.
 
 use scsi::{Asc, Outcome, Sense};
