@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 
+use super::live;
 use super::server::{Server, binary};
 use crate::process::{self, Scratch};
 use crate::report::Report;
-use crate::root;
 
 /// One client call.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -33,6 +33,8 @@ pub fn run(report: &mut Report) {
     report.check("IPv6 portal", ipv6);
     report.check("libiscsi follows a target that moved: by address and by program, IPv4 and IPv6", moved);
     report.check("four sessions of the load generator, both drivers", load);
+    report.check("a disk is resized and swapped under four sessions, both drivers", live::changes);
+    report.check("a unit and a target that are in use go within five seconds", live::removals);
     report.check("a second daemon on one image is told who holds it", image_lock);
     report.check("mistakes give one line with the cure", mistakes);
     report.check("--run serves while a command runs and ends with its status", run_command);
@@ -208,9 +210,7 @@ fn ipv6() -> Result<()> {
 
 fn load() -> Result<()> {
     let folder = Scratch::new("iload")?;
-    let program = folder.path().join("iload");
-    let source = root().join("bench/iload.c");
-    process::run(Command::new("cc").args(["-O2", "-o"]).arg(&program).arg(&source).arg("-liscsi"), LIMIT)?;
+    let program = live::load_generator(folder.path())?;
     for driver in ["uring", "epoll"] {
         let server = Server::start(&["--memory", "64M", "--io", driver])?;
         for rw in ["randread", "randwrite"] {

@@ -6,6 +6,7 @@ mod documents;
 mod golden;
 mod isns;
 mod kill;
+mod live;
 mod numbers;
 mod package;
 mod server;
