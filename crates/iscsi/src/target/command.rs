@@ -2,8 +2,9 @@
 
 use scsi::{Asc, TaskAttribute};
 
-use super::connection::{Connection, Incoming, Waiting};
+use super::connection::{Connection, Incoming};
 use super::data_out::INCORRECT_AMOUNT;
+use super::session::Waiting;
 use super::window::{Held, Position};
 use crate::interface::{CommandEvent, Directory, Event, Landing};
 use crate::pdu::{
@@ -85,31 +86,31 @@ impl Connection {
             return self.refuse(frame, RejectReason::PROTOCOL_ERROR);
         }
         let Some(event) = command_event(&command, frame.additional()) else { return self.refuse(frame, RejectReason::INVALID_PDU_FIELD) };
-        if !command.immediate && self.window.judge(command.cmd_sn) == Position::Outside {
+        if !command.immediate && self.shared.window.judge(command.cmd_sn) == Position::Outside {
             // Ignored without a word; so are the data that follow it.
-            if !command.is_final && self.tasks.get(command.tag).is_none() && !self.owed.has(command.tag) {
-                self.owed.add(command.tag, 1);
+            if !command.is_final && self.shared.tasks.get(command.tag).is_none() && !self.shared.owed.has(command.tag) {
+                self.shared.owed.add(command.tag, 1);
             }
             return Landing::Discard { len };
         }
         if self.is_tag_in_use(command.tag) {
             return self.refuse(frame, RejectReason::TASK_IN_PROGRESS);
         }
-        if command.immediate && self.tasks.immediate() >= MAX_IMMEDIATE {
+        if command.immediate && self.shared.tasks.immediate() >= MAX_IMMEDIATE {
             return self.refuse(frame, RejectReason::IMMEDIATE_COMMAND_REJECT);
         }
         self.insert_task(&command, event, len)
     }
 
     pub(super) fn is_tag_in_use(&self, tag: u32) -> bool {
-        self.tasks.get(tag).is_some() || self.functions.iter().any(|(function, _)| *function == tag)
+        self.shared.tasks.get(tag).is_some() || self.shared.functions.iter().any(|(function, _)| *function == tag)
     }
 
     fn insert_task(&mut self, command: &ScsiCommand, event: CommandEvent, len: u32) -> Landing {
         let refused = self.judge_data(command, &event, len);
         let first_burst = self.negotiated.first_burst_length;
-        self.owed.clear(command.tag);
-        let Some(task) = self.tasks.insert(command.tag) else { return Landing::Discard { len } };
+        self.shared.owed.clear(command.tag);
+        let Some(task) = self.shared.tasks.insert(command.tag) else { return Landing::Discard { len } };
         task.immediate = command.immediate;
         task.lun = command.lun;
         task.data_out = event.data_out;
@@ -143,39 +144,39 @@ impl Connection {
 
     /// The command and its immediate data are there.
     pub(super) fn command_complete(&mut self, tag: u32, cmd_sn: u32, directory: &dyn Directory, now: u64) {
-        if self.tasks.get(tag).is_some_and(|task| task.immediate) {
+        if self.shared.tasks.get(tag).is_some_and(|task| task.immediate) {
             self.deliver_command(tag);
             return;
         }
-        match self.window.judge(cmd_sn) {
+        match self.shared.window.judge(cmd_sn) {
             Position::Next => {
-                self.window.advance();
+                self.shared.window.advance();
                 self.count_task(tag);
                 self.deliver_command(tag);
                 self.release_held(directory, now);
             }
-            Position::Ahead => self.window.hold(cmd_sn, Held::Waiting(Waiting::Command(tag))),
+            Position::Ahead => self.shared.window.hold(cmd_sn, Held::Waiting(Waiting::Command(tag))),
             // The number was declared lost between header and data.
             Position::Outside => self.drop_task(tag),
         }
     }
 
     fn count_task(&mut self, tag: u32) {
-        if let Some(task) = self.tasks.get_mut(tag) {
+        if let Some(task) = self.shared.tasks.get_mut(tag) {
             task.counted = true;
-            self.active += 1;
+            self.shared.active += 1;
         }
     }
 
     fn deliver_command(&mut self, tag: u32) {
-        let Some(task) = self.tasks.get_mut(tag) else { return };
+        let Some(task) = self.shared.tasks.get_mut(tag) else { return };
         let Some(event) = task.command.take() else { return };
         match task.refused {
             Some(code) => {
                 task.reply = Some(super::reply::refusal(code));
                 self.queue_reply(tag);
             }
-            None => self.events.push_back(Event::Command(event)),
+            None => self.tell(Event::Command(event)),
         }
     }
 
@@ -183,7 +184,7 @@ impl Connection {
     pub(super) fn release_held(&mut self, directory: &dyn Directory, now: u64) {
         // A logout among them is the end: what was sent after it is not carried out.
         while self.is_full_feature()
-            && let Some(held) = self.window.take_next()
+            && let Some(held) = self.shared.window.take_next()
         {
             match held {
                 Held::Lost => {}
@@ -191,8 +192,8 @@ impl Connection {
                     self.count_task(tag);
                     self.deliver_command(tag);
                 }
-                Held::Waiting(Waiting::Request((header, data))) => {
-                    self.held_bytes -= data.len();
+                Held::Waiting(Waiting::Request(header, data)) => {
+                    self.shared.held_bytes -= data.len();
                     self.run_request(&header, &data, directory, now);
                 }
             }
@@ -209,17 +210,17 @@ impl Connection {
             self.release_held(directory, now);
             return;
         }
-        match self.window.judge(cmd_sn) {
+        match self.shared.window.judge(cmd_sn) {
             Position::Outside => {}
             Position::Next => {
-                self.window.advance();
+                self.shared.window.advance();
                 self.run_request(header, data, directory, now);
                 self.release_held(directory, now);
             }
-            Position::Ahead if self.held_bytes + data.len() > MAX_HELD_BYTES => self.reject(header, RejectReason::LONG_OPERATION),
+            Position::Ahead if self.shared.held_bytes + data.len() > MAX_HELD_BYTES => self.reject(header, RejectReason::LONG_OPERATION),
             Position::Ahead => {
-                self.held_bytes += data.len();
-                self.window.hold(cmd_sn, Held::Waiting(Waiting::Request((*header, data.to_vec()))));
+                self.shared.held_bytes += data.len();
+                self.shared.window.hold(cmd_sn, Held::Waiting(Waiting::Request(*header, data.to_vec())));
             }
         }
     }

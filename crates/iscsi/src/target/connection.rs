@@ -9,7 +9,7 @@ use scsi::planted::{Bug, is_planted};
 use scsi::Lun;
 
 use super::data_out::{Awaited, PROTOCOL_SERVICE_CRC_ERROR};
-use super::task::{Owed, TaskTable};
+use super::session::{Seat, Shared};
 use super::text::TextExchange;
 use super::window::Window;
 use crate::interface::{
@@ -79,18 +79,6 @@ pub(super) enum Incoming {
     Request(Header),
 }
 
-/// A request that is not a SCSI Command and waits for its CmdSN: header and data.
-pub(super) type HeldRequest = (Header, Vec<u8>);
-
-/// What waits in the command window.
-#[derive(Debug)]
-pub(super) enum Waiting {
-    /// The task with this tag.
-    Command(u32),
-    /// Another request.
-    Request(HeldRequest),
-}
-
 /// What StatSN a PDU carries.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum StatSn {
@@ -122,23 +110,16 @@ pub struct Connection {
     pub(super) incoming: Incoming,
     /// Header of the PDU whose data are on their way: goes into a Reject when their digest is wrong.
     pub(super) incoming_header: Header,
-    pub(super) window: Window<Waiting>,
-    /// Commands and functions that count against the window.
-    pub(super) active: u32,
-    pub(super) tasks: TaskTable,
-    pub(super) owed: Owed,
-    /// Tags of task management requests without response; true: it counts against the window.
-    pub(super) functions: Vec<(u32, bool)>,
+    /// What belongs to the session. With several connections it is with the one that is spoken to ([`super::Session`] sees to that).
+    pub(super) shared: Shared,
+    /// Its place in the session.
+    pub(super) seat: Seat,
     /// Task tag of a logout that waits for the end of commands.
     logging_out: Option<u32>,
-    /// Bytes of requests held in the window.
-    pub(super) held_bytes: usize,
     pub(super) text: Option<TextExchange>,
-    pub(super) transfer_tag: u32,
     pub(super) awaited: Awaited,
     pub(super) stat_sn: u32,
     pub(super) outgoing: VecDeque<Outgoing>,
-    pub(super) events: VecDeque<Event>,
     pub(super) counters: ConnectionCounters,
     /// Login or logout must be done by then.
     pub(super) deadline: Option<u64>,
@@ -163,19 +144,13 @@ impl Connection {
             summary: None,
             incoming: Incoming::Ignored,
             incoming_header: [0; 48],
-            window: Window::new(0, 1),
-            active: 0,
-            tasks: TaskTable::default(),
-            owed: Owed::default(),
-            functions: Vec::new(),
+            shared: Shared::default(),
+            seat: Seat(0),
             logging_out: None,
-            held_bytes: 0,
             text: None,
-            transfer_tag: 0,
             awaited: Awaited::default(),
             stat_sn: 0,
             outgoing: VecDeque::new(),
-            events: VecDeque::new(),
             counters: ConnectionCounters::default(),
             lookup_deadline: None,
             next_ping: None,
@@ -219,7 +194,7 @@ impl Connection {
             Incoming::Data(pdu, len) => self.data_out_complete(&pdu, len),
             Incoming::Owed(pdu) => {
                 if pdu.is_final {
-                    self.owed.end_sequence(pdu.tag);
+                    self.shared.owed.end_sequence(pdu.tag);
                 }
             }
             Incoming::Request(header) => self.request_complete(&header, inline, directory, now),
@@ -253,7 +228,7 @@ impl Connection {
 
     /// Next event.
     pub fn poll_event(&mut self) -> Option<Event> {
-        self.events.pop_front()
+        self.shared.events.pop_front().map(|(_, event)| event)
     }
 
     /// Next PDU to send.
@@ -312,13 +287,13 @@ impl Connection {
             self.logging_out = None;
             return self.finish_logout(tag, response.response == FunctionCode::COMPLETE.response);
         }
-        let Some(at) = self.functions.iter().position(|(function, _)| *function == tag) else {
+        let Some(at) = self.shared.functions.iter().position(|(function, _)| *function == tag) else {
             // Our own request to end a task with damaged data.
             self.answer_failed(tag);
             return;
         };
-        let (_, counted) = self.functions.remove(at);
-        self.active -= u32::from(counted);
+        let (_, counted) = self.shared.functions.remove(at);
+        self.shared.active -= u32::from(counted);
         self.push_function_response(tag, response);
     }
 
@@ -350,7 +325,7 @@ impl Connection {
 
     /// Commands that wait, run, or are being answered.
     pub fn task_count(&self) -> usize {
-        self.tasks.len()
+        self.shared.tasks.len()
     }
 
     fn login_header(&mut self, frame: HeaderFrame<'_>) -> Landing {
@@ -371,7 +346,7 @@ impl Connection {
         let request = LoginRequest::decode(frame.basic());
         if first.is_none() {
             self.stat_sn = request.exp_stat_sn;
-            self.window = Window::new(request.cmd_sn, 1);
+            self.shared.window = Window::new(request.cmd_sn, 1);
         }
         if len > LOGIN_SEGMENT_LEN || !frame.additional().is_empty() {
             let response = login.refusal(&request, LoginStatus::INITIATOR_ERROR);
@@ -393,7 +368,7 @@ impl Connection {
         if self.parameters.is_none()
             && let Some(parameters) = login.parameters()
         {
-            self.window = Window::new(login.first().map_or(request.cmd_sn, |first| first.cmd_sn), parameters.max_queue_cmd);
+            self.shared.window = Window::new(login.first().map_or(request.cmd_sn, |first| first.cmd_sn), parameters.max_queue_cmd);
             self.parameters = Some(parameters.clone());
         }
         match step {
@@ -404,13 +379,13 @@ impl Connection {
             LoginStep::Ready(response, text) => {
                 self.summary = login.summary();
                 if let Some(summary) = &self.summary {
-                    self.events.push_back(Event::LoginReady(summary.clone()));
+                    self.tell(Event::LoginReady(summary.clone()));
                 }
                 self.phase = Phase::Deciding(login, response, text);
             }
             LoginStep::Await { name, initiator } => {
                 self.lookup_deadline = Some(now.saturating_add(self.settings.lookup_timeout));
-                self.events.push_back(Event::TargetAwaited { name, initiator });
+                self.tell(Event::TargetAwaited { name, initiator });
                 self.phase = Phase::Awaiting(login, *request);
             }
             LoginStep::Refuse(response, text) => {
@@ -419,6 +394,11 @@ impl Connection {
                 self.close(&refusal_reason(status));
             }
         }
+    }
+
+    /// An event for the shell, behind those of the session's other connections that came before it.
+    pub(super) fn tell(&mut self, event: Event) {
+        self.shared.events.push_back((self.seat, event));
     }
 
     fn push_login(&mut self, response: LoginResponse, text: Vec<u8>) {
@@ -431,7 +411,7 @@ impl Connection {
         self.stop();
         if !self.closing {
             self.closing = true;
-            self.events.push_back(Event::Close { reason: reason.to_string() });
+            self.tell(Event::Close { reason: reason.to_string() });
         }
     }
 
@@ -440,7 +420,7 @@ impl Connection {
         self.phase = Phase::Closing;
         self.stop();
         self.closing = true;
-        self.events.push_back(Event::Logout);
+        self.tell(Event::Logout);
     }
 
     /// Nothing is taken any more; the answer waits for the end of commands.
@@ -468,8 +448,8 @@ impl Connection {
 
     /// A target transfer tag: never all ones.
     pub(super) fn new_transfer_tag(&mut self) -> u32 {
-        self.transfer_tag = next_transfer_tag(self.transfer_tag);
-        self.transfer_tag
+        self.shared.transfer_tag = next_transfer_tag(self.shared.transfer_tag);
+        self.shared.transfer_tag
     }
 
     /// Writes numbers and length, counts.
@@ -486,8 +466,8 @@ impl Connection {
         if stat_sn == StatSn::Take && !(is_planted(Bug::StatSnRepeats) && self.stat_sn.is_multiple_of(16)) {
             self.stat_sn = self.stat_sn.wrapping_add(1);
         }
-        let maximum = self.window.open(self.active);
-        put_u32(&mut header, EXP_CMD_SN_AT, self.window.expected());
+        let maximum = self.shared.window.open(self.shared.active);
+        put_u32(&mut header, EXP_CMD_SN_AT, self.shared.window.expected());
         put_u32(&mut header, MAX_CMD_SN_AT, maximum);
         self.counters.transmit_bytes += wire_length(header.len(), len);
         // Login Responses go without digests; everything else a target sends belongs to full feature phase.
@@ -511,7 +491,7 @@ impl Connection {
             }
             Incoming::Owed(pdu) => {
                 if pdu.is_final {
-                    self.owed.end_sequence(pdu.tag);
+                    self.shared.owed.end_sequence(pdu.tag);
                 }
                 return;
             }
@@ -526,14 +506,14 @@ impl Connection {
 
     /// Removes a task without answer; what the initiator still sends for it will be thrown away.
     pub(super) fn drop_task(&mut self, tag: u32) {
-        let Some((counted, sequences)) = self.tasks.remove(tag, |task| (task.counted, task.transfer.open_sequences())) else { return };
-        self.active -= u32::from(counted);
-        self.owed.add(tag, sequences);
+        let Some((counted, sequences)) = self.shared.tasks.remove(tag, |task| (task.counted, task.transfer.open_sequences())) else { return };
+        self.shared.active -= u32::from(counted);
+        self.shared.owed.add(tag, sequences);
     }
 
     /// Brings the first `len` bytes of data-out; [`Event::DataReady`] when they are there.
     pub fn fetch(&mut self, tag: u32, len: u32) {
-        if let Some(task) = self.tasks.get_mut(tag) {
+        if let Some(task) = self.shared.tasks.get_mut(tag) {
             task.transfer.want(len);
             self.continue_transfer(tag);
         }
@@ -543,7 +523,7 @@ impl Connection {
     ///
     /// A second answer, or one for a task that is not there, changes nothing.
     pub fn respond(&mut self, tag: u32, reply: Reply) {
-        let Some(task) = self.tasks.get_mut(tag) else { return };
+        let Some(task) = self.shared.tasks.get_mut(tag) else { return };
         if task.reply.is_none() && task.command.is_none() {
             task.reply = Some(task.refused.map_or(reply, super::reply::refusal));
             self.queue_reply(tag);
@@ -561,7 +541,7 @@ impl Connection {
 
     /// The answer of a delivered task that the connection itself ends. False: it is no such task.
     fn answer_failed(&mut self, tag: u32) -> bool {
-        let Some(task) = self.tasks.get_mut(tag) else { return false };
+        let Some(task) = self.shared.tasks.get_mut(tag) else { return false };
         let (Some(code), None, None) = (task.refused, &task.command, &task.reply) else { return false };
         task.reply = Some(super::reply::refusal(code));
         self.queue_reply(tag);

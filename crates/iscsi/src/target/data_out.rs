@@ -29,11 +29,11 @@ impl Connection {
     /// True when the initiator owes a sequence of Data-Out that lacks at least `least` bytes, and may send as many in one PDU: it is worth receiving the
     /// next header alone, so that its data can be received in their place.
     pub fn awaits_data(&mut self, least: u32) -> bool {
-        self.awaits_sequences() && self.negotiated.max_recv_data_segment_length >= least && self.tasks.lack(least)
+        self.awaits_sequences() && self.negotiated.max_recv_data_segment_length >= least && self.shared.tasks.lack(least)
     }
 
     fn awaits_sequences(&mut self) -> bool {
-        self.awaited.sequences = self.awaited.sequences && self.tasks.lack(1);
+        self.awaited.sequences = self.awaited.sequences && self.shared.tasks.lack(1);
         self.awaited.sequences
     }
 
@@ -62,8 +62,8 @@ impl Connection {
         let len = frame.data_segment_length();
         let pdu = DataOut::decode(frame.basic());
         self.counters.data_out_pdus += 1;
-        let Some(task) = self.tasks.get(pdu.tag) else {
-            if !self.owed.has(pdu.tag) {
+        let Some(task) = self.shared.tasks.get(pdu.tag) else {
+            if !self.shared.owed.has(pdu.tag) {
                 return self.refuse(frame, RejectReason::PROTOCOL_ERROR);
             }
             self.incoming = Incoming::Owed(pdu);
@@ -92,10 +92,10 @@ impl Connection {
     /// The data are in their place, or thrown away.
     pub(super) fn data_out_complete(&mut self, pdu: &DataOut, len: u32) {
         self.awaited.progress();
-        let Some(task) = self.tasks.get_mut(pdu.tag) else {
+        let Some(task) = self.shared.tasks.get_mut(pdu.tag) else {
             // Aborted while this PDU was on its way.
             if pdu.is_final {
-                self.owed.end_sequence(pdu.tag);
+                self.shared.owed.end_sequence(pdu.tag);
             }
             return;
         };
@@ -109,29 +109,29 @@ impl Connection {
     /// The data of a task can no more be completed: it ends with ABORTED COMMAND once the initiator has sent what it was asked for (RFC 7143 7.8, 7.9,
     /// 11.17), and the shell is told to abort it as if the initiator had asked: [`Connection::forget`] then answers.
     pub(super) fn fail_transfer(&mut self, tag: u32, code: Asc) {
-        let Some(task) = self.tasks.get_mut(tag) else { return };
+        let Some(task) = self.shared.tasks.get_mut(tag) else { return };
         if task.refused.replace(code).is_some() || task.command.is_some() || task.reply.is_some() {
             return;
         }
         let function = FunctionEvent { tag, function: 1, lun: task.lun, referenced: tag, referenced_lost: false };
-        self.events.push_back(Event::Function(function));
+        self.tell(Event::Function(function));
     }
 
     /// Tells the shell that the data are there, or asks for more.
     pub(super) fn continue_transfer(&mut self, tag: u32) {
         let negotiated = self.negotiated;
-        let mut next_tag = self.transfer_tag;
+        let mut next_tag = self.shared.transfer_tag;
         let awaits = self.awaits_sequences();
-        let Some(task) = self.tasks.get_mut(tag) else { return };
+        let Some(task) = self.shared.tasks.get_mut(tag) else { return };
         if task.reply.is_some() || task.refused.is_some() {
             return;
         }
         if task.transfer.take_ready() {
-            self.events.push_back(Event::DataReady { tag });
+            self.tell(Event::DataReady { tag });
             return;
         }
         loop {
-            let Some(task) = self.tasks.get_mut(tag) else { return };
+            let Some(task) = self.shared.tasks.get_mut(tag) else { return };
             let request = task.transfer.next_request(&negotiated, || {
                 next_tag = super::connection::next_transfer_tag(next_tag);
                 next_tag
@@ -153,7 +153,7 @@ impl Connection {
             task.data_sn = task.data_sn.wrapping_add(1);
             self.push(pdu.encode(), alloc::vec::Vec::new(), StatSn::Show);
         }
-        self.transfer_tag = next_tag;
+        self.shared.transfer_tag = next_tag;
     }
 }
 

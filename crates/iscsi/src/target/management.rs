@@ -4,7 +4,8 @@ use alloc::vec::Vec;
 
 use scsi::Lun;
 
-use super::connection::{Connection, SECOND, StatSn, Waiting};
+use super::connection::{Connection, SECOND, StatSn};
+use super::session::Waiting;
 use super::window::{Held, Position, distance};
 use crate::interface::{Event, FunctionCode, FunctionEvent};
 use crate::pdu::{
@@ -53,7 +54,7 @@ impl Connection {
             self.reject(header, RejectReason::TASK_IN_PROGRESS);
             return;
         }
-        if self.functions.len() >= MAX_FUNCTIONS {
+        if self.shared.functions.len() >= MAX_FUNCTIONS {
             self.reject(header, RejectReason::IMMEDIATE_COMMAND_REJECT);
             return;
         }
@@ -72,9 +73,9 @@ impl Connection {
         let referenced_lost = request.function == ABORT_TASK && self.lose_referenced(request);
         self.lose_set(request);
         let counted = !request.immediate;
-        self.active += u32::from(counted);
-        self.functions.push((request.tag, counted));
-        self.events.push_back(Event::Function(FunctionEvent {
+        self.shared.active += u32::from(counted);
+        self.shared.functions.push((request.tag, counted));
+        self.tell(Event::Function(FunctionEvent {
             tag: request.tag,
             function: request.function,
             lun: request.lun,
@@ -87,10 +88,10 @@ impl Connection {
     /// on, and the function completes (RFC 7143 11.5.1).
     fn lose_referenced(&mut self, request: &TaskManagementRequest) -> bool {
         let tag = request.referenced_tag;
-        match self.tasks.get(tag) {
+        match self.shared.tasks.get(tag) {
             Some(task) if task.command.is_some() => {
                 // Wherever it waits: the task goes, and nothing may be left behind that names it. The CmdSN of an immediate request is only the initiator's word.
-                self.window.lose(None, |waiting| is_command(waiting, tag));
+                self.shared.window.lose(None, |waiting| is_command(waiting, tag));
                 self.drop_task(tag);
                 true
             }
@@ -102,9 +103,9 @@ impl Connection {
             Some(_) => false,
             None => {
                 let number = request.ref_cmd_sn;
-                let missing = self.window.judge(number) != Position::Outside && distance(request.cmd_sn, number) < 0;
+                let missing = self.shared.window.judge(number) != Position::Outside && distance(request.cmd_sn, number) < 0;
                 if missing {
-                    self.window.hold(number, Held::Lost);
+                    self.shared.window.hold(number, Held::Lost);
                 }
                 missing
             }
@@ -119,15 +120,15 @@ impl Connection {
         if !one_unit && !all_units {
             return;
         }
-        for tag in self.tasks.answers_that_wait((!all_units).then_some(request.lun)) {
+        for tag in self.shared.tasks.answers_that_wait((!all_units).then_some(request.lun)) {
             self.drop_task(tag);
         }
-        let tasks = &self.tasks;
+        let tasks = &self.shared.tasks;
         let chosen = |waiting: &Waiting| match waiting {
             Waiting::Command(tag) => all_units || tasks.get(*tag).is_some_and(|task| task.lun == request.lun),
-            Waiting::Request(_) => false,
+            Waiting::Request(..) => false,
         };
-        for waiting in self.window.lose(Some(request.cmd_sn), chosen) {
+        for waiting in self.shared.window.lose(Some(request.cmd_sn), chosen) {
             if let Waiting::Command(tag) = waiting {
                 self.drop_task(tag);
             }
@@ -203,24 +204,18 @@ impl Connection {
     /// Commands end with a logout, and nothing of them may land after its answer: what did not begin goes; for the rest the unit is asked for an I_T nexus
     /// reset in the name of the logout. False: there is nothing to wait for.
     fn end_tasks_before_logout(&mut self, tag: u32) -> bool {
-        self.window.lose(None, |waiting| matches!(waiting, Waiting::Command(_)));
-        for unstarted in self.tasks.unstarted() {
+        self.shared.window.lose(None, |waiting| matches!(waiting, Waiting::Command(_)));
+        for unstarted in self.shared.tasks.unstarted() {
             self.drop_task(unstarted);
         }
-        for unsaid in self.tasks.answers_that_wait(None) {
+        for unsaid in self.shared.tasks.answers_that_wait(None) {
             self.drop_task(unsaid);
         }
-        if !self.tasks.any_runs() {
+        if !self.shared.tasks.any_runs() {
             return false;
         }
         self.begin_logout(tag);
-        self.events.push_back(Event::Function(FunctionEvent {
-            tag,
-            function: NEXUS_RESET,
-            lun: Lun::default(),
-            referenced: NO_TAG,
-            referenced_lost: false,
-        }));
+        self.tell(Event::Function(FunctionEvent { tag, function: NEXUS_RESET, lun: Lun::default(), referenced: NO_TAG, referenced_lost: false }));
         true
     }
 

@@ -1,6 +1,6 @@
-//! Target role of one connection, which is also its session: MaxConnections 1, ErrorRecoveryLevel 0.
+//! Target role of a session and its connections, ErrorRecoveryLevel 0.
 //!
-//! `connection` is what the shell calls; `command`, `data_out`, `management` and `text` take the PDUs of full feature phase, `reply` makes the answers. `window` keeps CmdSN order,
+//! `session` keeps what the connections share, `connection` is what the shell calls for one of them; `command`, `data_out`, `management` and `text` take the PDUs of full feature phase, `reply` makes the answers. `window` keeps CmdSN order,
 //! `transfer` the data-out of one task, `task` the table of tasks.
 
 mod command;
@@ -8,6 +8,7 @@ mod connection;
 mod data_out;
 mod management;
 mod reply;
+mod session;
 mod task;
 #[cfg(test)]
 mod tests;
@@ -16,3 +17,4 @@ mod transfer;
 mod window;
 
 pub use connection::{Connection, ConnectionCounters};
+pub use session::{Seat, Session};

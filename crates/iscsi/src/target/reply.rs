@@ -27,7 +27,7 @@ impl Residual {
 impl Connection {
     /// Puts the reply of a task into the queue once the initiator owes it nothing.
     pub(super) fn queue_reply(&mut self, tag: u32) {
-        let Some(task) = self.tasks.get_mut(tag) else { return };
+        let Some(task) = self.shared.tasks.get_mut(tag) else { return };
         if task.reply.is_some() && !task.queued && task.transfer.open_sequences() == 0 {
             task.queued = true;
             self.outgoing.push_back(Outgoing::Reply(tag));
@@ -36,7 +36,7 @@ impl Connection {
 
     /// The next PDU of a reply; the reply stays at the front of the queue until it is done.
     pub(super) fn next_of_reply(&mut self, tag: u32) -> Option<Transmit> {
-        let task = self.tasks.get_mut(tag)?;
+        let task = self.shared.tasks.get_mut(tag)?;
         let reply = task.reply.as_mut()?;
         let total = data_in_len(&reply.data_in).min(task.data_in);
         if task.sent == total {
@@ -83,7 +83,7 @@ impl Connection {
     fn response(&mut self, tag: u32) -> Transmit {
         let mut pdu = ScsiResponse { tag, ..ScsiResponse::default() };
         let mut sense = Vec::new();
-        if let Some(task) = self.tasks.get_mut(tag) {
+        if let Some(task) = self.shared.tasks.get_mut(tag) {
             fill_response(&mut pdu, task);
             sense = task.reply.as_mut().map(|reply| core::mem::take(&mut reply.sense)).unwrap_or_default();
         }
@@ -94,8 +94,8 @@ impl Connection {
     }
 
     fn end_task(&mut self, tag: u32) {
-        let counted = self.tasks.remove(tag, |task| task.counted).unwrap_or(false);
-        self.active -= u32::from(counted);
+        let counted = self.shared.tasks.remove(tag, |task| task.counted).unwrap_or(false);
+        self.shared.active -= u32::from(counted);
     }
 }
 

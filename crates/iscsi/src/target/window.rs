@@ -38,6 +38,13 @@ pub fn distance(base: u32, number: u32) -> i32 {
     number.wrapping_sub(base).cast_signed()
 }
 
+impl<T> Default for Window<T> {
+    /// One command, from CmdSN 0.
+    fn default() -> Window<T> {
+        Window::new(0, 1)
+    }
+}
+
 impl<T> Window<T> {
     /// A window of `capacity` commands that begins at `first`.
     pub fn new(first: u32, capacity: u32) -> Window<T> {
