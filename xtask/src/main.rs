@@ -28,6 +28,7 @@ cargo xtask COMMAND
   commands [--write]                 the page of the book that lists every command; --write puts it in its place
   fuzz [TARGET] [--seconds N]        run the fuzz targets (needs cargo-fuzz); default all, 60 s each
   bench [ARGUMENTS...]               A/B against the C tgtd, interleaved (arguments go to bench/compare.py)
+  bench --table [ARGUMENTS...]       the table of what the data path promises (arguments go to bench/table.py)
   lab [CASE...]                      cases of lab/ with a real Linux kernel as the initiator
   deb                                the Debian package, in target/debian, from the release binaries
   packages                           install the Debian packages that the tests need (root)

@@ -24,9 +24,9 @@ pub fn run(report: &mut Report) {
     });
 }
 
-/// `cargo build --release` of every shipped binary.
+/// `cargo build --release` of every shipped binary and of the load.
 pub fn build_release() -> Result<()> {
-    cargo(&["build", "--release", "--package", "cli", "--bins", "--quiet"])
+    cargo(&["build", "--release", "--package", "cli", "--package", "load", "--bins", "--quiet"])
 }
 
 /// The simulator, apart from the shipped binaries: it builds the cores with the feature that can plant bugs.
