@@ -6,6 +6,7 @@ use anyhow::{Context, Result, bail};
 use scsi::DeviceType;
 use scsi::command::{CommandRow, Operation, ROWS};
 
+use crate::ledger::{self, Sources};
 use crate::root;
 
 const PAGE: &str = "docs/src/commands.md";
@@ -14,11 +15,11 @@ const HEAD: &str = "\
 # Commands
 
 Made from the command table by `cargo xtask commands --write`. *Word* is what `op=` of a fault rule calls the command; *code* is the operation code, and the
-service action where there is one. *Code and tests* is the file below `crates` that carries the command out and proves it; *suite* is the one of libiscsi's
-conformance tests that is about it.
+service action where there is one. *Code* is the file below `crates` that carries the command out, *test* the first function that sends it, in that file or
+else nearby; *suite* is the one of libiscsi's conformance tests that is about it. [Clauses, code, tests](ledger.md) tells more.
 
-| code | command | word | units | clause | code and tests | suite |
-|---|---|---|---|---|---|---|
+| code | command | word | units | clause | code | test | suite |
+|---|---|---|---|---|---|---|---|
 ";
 
 /// Where a command is carried out, by operation code, and by service action where one code has several. Their tests stand in the same file, or beside it.
@@ -117,22 +118,40 @@ pub fn check() -> Result<()> {
     Ok(())
 }
 
+/// Operation code, and service action where there is one: `9e/12`.
+pub fn code(row: &CommandRow) -> String {
+    row.service_action.map_or_else(|| format!("{:02x}", row.opcode), |action| format!("{:02x}/{action:02x}", row.opcode))
+}
+
+/// The file below `crates` that carries a command out.
+pub fn file_of(row: &CommandRow) -> Option<&'static str> {
+    let code = code(row);
+    // The controller at LUN 0 answers VERIFY as if it were TEST UNIT READY.
+    let place = if row.operation == Operation::TestUnitReady { "00" } else { code.as_str() };
+    FILES.iter().find(|(_, codes)| codes.contains(&place)).map(|(file, _)| *file)
+}
+
+/// The suite of libiscsi's that is about a command.
+pub fn suite_of(row: &CommandRow) -> Option<&'static str> {
+    let code = code(row);
+    let suite = SUITES.iter().find(|(_, codes)| codes.contains(&code.as_str()) && row.device_types.contains(&DeviceType::DISK));
+    suite.map(|(name, _)| *name)
+}
+
 fn page() -> Result<String> {
+    let sources = Sources::of_tree()?;
     let mut page = HEAD.to_owned();
     for row in ROWS {
-        let code = row.service_action.map_or_else(|| format!("{:02x}", row.opcode), |action| format!("{:02x}/{action:02x}", row.opcode));
-        // The controller at LUN 0 answers VERIFY as if it were TEST UNIT READY.
-        let place = if row.operation == Operation::TestUnitReady { "00" } else { code.as_str() };
-        let Some((file, _)) = FILES.iter().find(|(_, codes)| codes.contains(&place)) else {
+        let Some(file) = file_of(row) else {
             bail!("{}: xtask/src/commands.rs does not say where it is carried out", row.name);
         };
         if !root().join("crates").join(file).exists() {
             bail!("crates/{file} does not exist, but xtask/src/commands.rs names it");
         }
-        let suite = SUITES.iter().find(|(_, codes)| codes.contains(&code.as_str()) && row.device_types.contains(&DeviceType::DISK));
-        let (word, units, clause) = (row.word, units(row), row.clause.trim_end_matches(" command"));
-        let suite = suite.map_or("", |(name, _)| name);
-        writeln!(page, "| {code} | {} | `{word}` | {units} | {clause} | `{file}` | {suite} |", row.name)?;
+        let (code, word, units, clause) = (code(row), row.word, units(row), row.clause.trim_end_matches(" command"));
+        let suite = suite_of(row).unwrap_or_default();
+        let test = ledger::tests_of(row, sources).first().map_or_else(|| "**none**".to_owned(), |name| format!("`{name}`"));
+        writeln!(page, "| {code} | {} | `{word}` | {units} | {clause} | `{file}` | {test} | {suite} |", row.name)?;
     }
     Ok(page)
 }

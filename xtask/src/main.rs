@@ -3,11 +3,13 @@
 
 mod bench;
 mod commands;
+mod conformance;
 mod deb;
 mod defects;
 mod fuzz;
 mod lab;
 mod layers;
+mod ledger;
 mod packages;
 mod process;
 mod report;
@@ -26,6 +28,9 @@ cargo xtask COMMAND
   layers                             crate edges against the table in ARCHITECTURE.md
   tidy                               house rules that a machine can check
   commands [--write]                 the page of the book that lists every command; --write puts it in its place
+  ledger [--write]                   the page of the book from clause to code to test; --write puts it in its place
+  conformance [--product|--triples|--compare|--write]
+                                     pages of libiscsi's suite; the suite on every kind of disk, on a tenth of them, beside the C tgtd
   fuzz [TARGET] [--seconds N]        run the fuzz targets (needs cargo-fuzz); default all, 60 s each
   bench [ARGUMENTS...]               A/B against the C tgtd, interleaved (arguments go to bench/compare.py)
   bench --table [ARGUMENTS...]       the table of what the data path promises (arguments go to bench/table.py)
@@ -47,6 +52,8 @@ fn run() -> Result<bool> {
         Some("layers") => report::single("layers", layers::check),
         Some("tidy") => report::single("tidy", tidy::check),
         Some("commands") => commands::run(rest),
+        Some("ledger") => ledger::run(rest),
+        Some("conformance") => conformance::run(rest),
         Some("fuzz") => fuzz::run(rest),
         Some("bench") => bench::run(rest),
         Some("lab") => lab::run(rest),

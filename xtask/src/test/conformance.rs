@@ -1,89 +1,40 @@
-//! libiscsi's own test suite against our disk, with what is expected of each test written down.
+//! libiscsi's own test suite against our disks, with what is expected of each test written down.
 
-use std::process::Command;
-use std::time::Duration;
+use anyhow::{Result, bail};
 
-use anyhow::Result;
-
-use super::server::Server;
+use crate::conformance::{Outcomes, matrix, results, suite};
+use crate::process::Scratch;
 use crate::report::Report;
-use crate::{process, root};
 
-/// One process per test of about 250 tests.
-const LIMIT: Duration = Duration::from_secs(420);
-
-/// A disk that the suite runs on.
-struct Disk {
-    name: &'static str,
-    /// Words of `scuzzy serve`.
-    serve: &'static [&'static str],
-    /// Parameters that only tgtadm sets.
-    parameters: &'static str,
-    /// Options of the runner.
-    runner: &'static [&'static str],
-}
-
-const DISKS: &[Disk] = &[
-    Disk { name: "libiscsi test suite", serve: &[], parameters: "", runner: &[] },
-    Disk {
-        name: "libiscsi test suite, 4096-byte blocks",
-        serve: &["--block-size", "4096"],
-        parameters: "",
-        // Six tests send blocks of 512 bytes whatever the disk says, one writes 65536 blocks whatever MAXIMUM TRANSFER LENGTH says.
-        runner: &["--skip", "ProutReserve.Access*", "--skip", "WriteSame16.Unmap"],
-    },
-    Disk {
-        name: "libiscsi test suite, removable",
-        serve: &[],
-        parameters: "removable=1",
-        runner: &["--only", "PreventAllow", "--only", "StartStopUnit", "--only", "NoMedia", "--only", "Inquiry"],
-    },
-    Disk {
-        name: "libiscsi test suite, eight blocks in a physical one",
-        serve: &[],
-        parameters: "lbppbe=3",
-        runner: &[
-            "--only",
-            "CompareAndWrite",
-            "--only",
-            "GetLBAStatus",
-            "--only",
-            "Unmap",
-            "--only",
-            "WriteSame10",
-            "--only",
-            "WriteSame16",
-            "--only",
-            "ReadCapacity16",
-        ],
-    },
-    Disk {
-        name: "libiscsi test suite, read-only",
-        serve: &["--read-only"],
-        parameters: "",
-        runner: &["--only", "ReadOnly", "--only", "Inquiry", "--only", "ModeSense6", "--only", "TestUnitReady"],
-    },
-];
-
-/// Runs it on every disk.
+/// On few disks that pair every property with every other.
 pub fn run(report: &mut Report) {
-    for disk in DISKS {
-        report.check(disk.name, || check(disk));
+    let mut all = Vec::new();
+    report.check("libiscsi test suite runs", || {
+        let folder = Scratch::new("conformance-results")?;
+        all = suite::on(&matrix::pairwise(), folder.path())?;
+        Ok(())
+    });
+    for (disk, result) in all {
+        report.check(&format!("libiscsi test suite: {}", disk.title()), || told(&result?));
     }
 }
 
-fn check(disk: &Disk) -> Result<()> {
-    let words = [&["--memory", "1G"][..], disk.serve].concat();
-    let server = Server::start(&words)?;
-    if !disk.parameters.is_empty() {
-        server.tgtadm(&["--mode", "logicalunit", "--op", "update", "--tid", "1", "--lun", "1", "--params", disk.parameters])?;
-    }
-    let mut command = Command::new("python3");
-    command.arg(root().join("tests/conformance/run.py")).arg(&server.url).args(["--second", &server.url]).args(disk.runner);
-    command.arg("--expect").arg(root().join("tests/conformance/expect.txt"));
-    let output = process::run(&mut command, LIMIT)?;
-    for line in output.lines().rev().take(1) {
-        println!("     | {line}");
+/// On every combination of properties.
+pub fn run_long(report: &mut Report) {
+    report.check("libiscsi test suite on every kind of disk", results::product);
+}
+
+/// One line of what happened, or what should not have.
+fn told(outcomes: &Outcomes) -> Result<()> {
+    let count = |what: &str| outcomes.values().filter(|outcome| outcome.what == what).count();
+    println!("     | {} passed, {} skipped, {} failed", count("pass"), count("skip"), outcomes.values().filter(|outcome| outcome.failed()).count());
+    let wrong: Vec<String> = outcomes
+        .iter()
+        .filter(|(_, outcome)| !outcome.expected)
+        .map(|(name, outcome)| format!("{name}: {} is not what tests/conformance/expect.txt says: {}", outcome.what, outcome.why))
+        .collect();
+    if !wrong.is_empty() {
+        bail!("{}", wrong.join("\n"));
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ mod kill;
 mod live;
 mod numbers;
 mod package;
-mod server;
+pub mod server;
 mod simulator;
 mod workspace;
 
@@ -18,7 +18,7 @@ use anyhow::{Result, bail};
 pub use workspace::build_release;
 
 use crate::report::Report;
-use crate::{commands, lab, layers, packages, process, tidy};
+use crate::{commands, lab, layers, ledger, packages, process, tidy};
 
 /// One step.
 struct Step {
@@ -66,6 +66,7 @@ pub fn run(words: &[String]) -> Result<bool> {
         println!("== long");
         simulator::run_long(&mut report);
         kill::run_long(&mut report);
+        conformance::run_long(&mut report);
     }
     Ok(report.close())
 }
@@ -81,6 +82,7 @@ fn check_layers(report: &mut Report) {
 fn check_tidy(report: &mut Report) {
     report.check("tidy", tidy::check);
     report.check("list of commands", commands::check);
+    report.check("ledger of clauses", ledger::check);
 }
 
 fn run_lab(report: &mut Report) {
