@@ -437,7 +437,7 @@ impl Peer {
         let len = match &transmit.data {
             TransmitData::None => 0,
             TransmitData::Inline(bytes) => bytes.len(),
-            TransmitData::Task { len, .. } => *len as usize,
+            TransmitData::Task { len, .. } | TransmitData::Kept { len, .. } => *len as usize,
         };
         assert_eq!(frame.data_segment_length() as usize, len, "the header tells another length");
         assert!(frame.additional().is_empty());

@@ -317,6 +317,8 @@ pub struct Transmit {
     pub data: TransmitData,
     /// The shell may let go of the payload of this task when the PDU is sent.
     pub last_of: Option<u32>,
+    /// With `last_of`, from ErrorRecoveryLevel 1 on: the payload is kept under this number, for [`TransmitData::Kept`], until `acknowledged` has passed it.
+    pub keep_as: Option<u32>,
     /// A header digest goes with it. (Login responses go without, whatever is negotiated.)
     pub header_digest: bool,
     /// A data digest goes with it.
@@ -334,6 +336,15 @@ pub enum TransmitData {
     Task {
         /// Initiator task tag.
         tag: u32,
+        /// Offset.
+        offset: u32,
+        /// Bytes.
+        len: u32,
+    },
+    /// A range of the payload of a task that was answered, sent again.
+    Kept {
+        /// What `keep_as` named.
+        stat_sn: u32,
         /// Offset.
         offset: u32,
         /// Bytes.

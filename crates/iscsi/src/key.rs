@@ -204,11 +204,14 @@ pub struct Negotiation {
     discovery: bool,
 }
 
+/// Recovery within a connection (RFC 7143 7.1.4); nothing is kept beyond its end.
+pub const MAX_ERROR_RECOVERY_LEVEL: u32 = 1;
+
 /// Most R2Ts of one task at a time, whatever is configured: more only costs memory per task.
 pub const MAX_OUTSTANDING_R2T: u32 = 64;
 
 impl Negotiation {
-    /// The target role with its configured parameters. MaxConnections 1 and ErrorRecoveryLevel 0 are all there is.
+    /// The target role with its configured parameters. MaxConnections is 1, ErrorRecoveryLevel at most [`MAX_ERROR_RECOVERY_LEVEL`].
     pub fn target(parameters: &TargetParameters, discovery: bool) -> Negotiation {
         let mut negotiation = Negotiation::initiator(discovery);
         let length = |bytes: u32| bytes.clamp(512, MAX_LENGTH);
@@ -227,6 +230,9 @@ impl Negotiation {
             (Key::DATA_SEQUENCE_IN_ORDER, u32::from(parameters.data_sequence_in_order)),
         ] {
             negotiation.set_wish(key, wish);
+        }
+        if !discovery {
+            negotiation.set_wish(Key::ERROR_RECOVERY_LEVEL, parameters.error_recovery_level.min(MAX_ERROR_RECOVERY_LEVEL));
         }
         negotiation
     }
@@ -286,7 +292,9 @@ impl Negotiation {
         for row in KEYS {
             let Some(key) = row.key else { continue };
             let bit = key.bit();
-            let automatic = matches!(key, Key::PROTOCOL_LEVEL | Key::TASK_REPORTING) || matches!(row.kind, Kind::DeclaredNumber(..));
+            // Who does not speak of recovery does not want to be asked about it.
+            let automatic =
+                matches!(key, Key::PROTOCOL_LEVEL | Key::TASK_REPORTING | Key::ERROR_RECOVERY_LEVEL) || matches!(row.kind, Kind::DeclaredNumber(..));
             let relevant = row.in_discovery || !self.discovery;
             if !automatic && relevant && (self.settled | self.offered) & bit == 0 && self.wish[key.index()] != row.default {
                 self.offered |= bit;
@@ -341,7 +349,8 @@ impl Negotiation {
             first_burst_length: number(Key::FIRST_BURST_LENGTH),
             default_time_2_wait: number(Key::DEFAULT_TIME2_WAIT),
             default_time_2_retain: number(Key::DEFAULT_TIME2_RETAIN),
-            max_outstanding_r2t: number(Key::MAX_OUTSTANDING_R2T),
+            // Whatever was answered before the level was known.
+            max_outstanding_r2t: number(Key::MAX_OUTSTANDING_R2T).min(if self.one_request_at_a_time() { 1 } else { u32::MAX }),
             data_pdu_in_order: flag(Key::DATA_PDU_IN_ORDER),
             data_sequence_in_order: flag(Key::DATA_SEQUENCE_IN_ORDER),
             error_recovery_level: number(Key::ERROR_RECOVERY_LEVEL),
@@ -389,9 +398,17 @@ impl Negotiation {
         })
     }
 
-    /// FirstBurstLength never exceeds MaxBurstLength (RFC 7143 13.14).
+    /// FirstBurstLength never exceeds MaxBurstLength (RFC 7143 13.14). With recovery, sequences in order come one at a time (13.19).
     fn cap(&self, key: Key) -> u32 {
-        if key == Key::FIRST_BURST_LENGTH { self.value[Key::MAX_BURST_LENGTH.index()] } else { u32::MAX }
+        match key {
+            Key::FIRST_BURST_LENGTH => self.value[Key::MAX_BURST_LENGTH.index()],
+            Key::MAX_OUTSTANDING_R2T if self.one_request_at_a_time() => 1,
+            _ => u32::MAX,
+        }
+    }
+
+    fn one_request_at_a_time(&self) -> bool {
+        self.value[Key::ERROR_RECOVERY_LEVEL.index()] > 0 && self.value[Key::DATA_SEQUENCE_IN_ORDER.index()] != 0
     }
 
     /// The answer to an offer of ours: checked, then it is the result.
@@ -472,7 +489,7 @@ pub struct Negotiated {
     pub data_pdu_in_order: bool,
     /// DataSequenceInOrder.
     pub data_sequence_in_order: bool,
-    /// ErrorRecoveryLevel: always 0 here.
+    /// ErrorRecoveryLevel: 0, or 1 when both sides want recovery within the connection.
     pub error_recovery_level: u32,
     /// iSCSIProtocolLevel (RFC 7144).
     pub protocol_level: u32,
@@ -607,6 +624,29 @@ mod tests {
         assert_eq!(answer(&wishes, "InitialR2T", "No").as_deref(), Some("No"));
         assert_eq!(answer(&wishes, "MaxOutstandingR2T", "16").as_deref(), Some("8"));
         assert_eq!(answer(&wishes, "FirstBurstLength", "16776192").as_deref(), Some("262144"), "never above MaxBurstLength");
+    }
+
+    #[test]
+    fn the_level_of_recovery_is_the_lower_one_and_keeps_sequences_single() {
+        let wishes = TargetParameters { error_recovery_level: 2, max_outstanding_r2t: 8, ..parameters() };
+        assert_eq!(answer(&wishes, "ErrorRecoveryLevel", "0").as_deref(), Some("0"));
+        for (first, second) in [
+            (("ErrorRecoveryLevel", "2", "1"), ("MaxOutstandingR2T", "16", "1")),
+            (("MaxOutstandingR2T", "16", "8"), ("ErrorRecoveryLevel", "1", "1")),
+        ] {
+            let mut negotiation = Negotiation::target(&wishes, false);
+            for (name, offer, expected) in [first, second] {
+                assert_eq!(negotiation.receive(row(name).unwrap(), offer).unwrap().as_deref(), Some(expected));
+            }
+            assert_eq!((negotiation.result().error_recovery_level, negotiation.result().max_outstanding_r2t), (1, 1));
+        }
+        let mut unordered = Negotiation::target(&TargetParameters { data_sequence_in_order: false, ..wishes.clone() }, false);
+        for (name, offer) in [("DataSequenceInOrder", "No"), ("ErrorRecoveryLevel", "1"), ("MaxOutstandingR2T", "4")] {
+            unordered.receive(row(name).unwrap(), offer).unwrap();
+        }
+        assert_eq!(unordered.result().max_outstanding_r2t, 4);
+        assert_eq!(Negotiation::target(&wishes, true).receive(row("ErrorRecoveryLevel").unwrap(), "2").unwrap().as_deref(), Some("0"), "discovery");
+        assert!(Negotiation::target(&wishes, false).open_offers().iter().all(|(name, _)| *name != "ErrorRecoveryLevel"));
     }
 
     #[test]

@@ -65,6 +65,8 @@ struct Wire {
     receiver: Receiver,
     model: Model,
     payload: BTreeMap<u32, Vec<u8>>,
+    /// Payloads of answers that may be asked for again.
+    kept: BTreeMap<u32, Vec<u8>>,
     commands: BTreeMap<u32, CommandEvent>,
     medium: Vec<u8>,
     landing: Landing,
@@ -91,6 +93,7 @@ impl Wire {
             receiver: Receiver::new(crc32c, 1 << 24),
             model,
             payload: BTreeMap::new(),
+            kept: BTreeMap::new(),
             commands: BTreeMap::new(),
             medium: vec![0; 8 << 20],
             landing: Landing::None,
@@ -215,14 +218,17 @@ impl Wire {
             TransmitData::None => Vec::new(),
             TransmitData::Inline(bytes) => bytes,
             TransmitData::Task { tag, offset, len } => self.payload[&tag][offset as usize..(offset + len) as usize].to_vec(),
+            TransmitData::Kept { stat_sn, offset, len } => self.kept[&stat_sn][offset as usize..(offset + len) as usize].to_vec(),
         };
         data.resize(data.len() + padding_of(data.len() as u32), 0);
         bytes.extend_from_slice(&data);
         if transmit.data_digest && !data.is_empty() {
             bytes.extend(crc32c(0, &data).to_le_bytes());
         }
-        if let Some(tag) = transmit.last_of {
-            self.payload.remove(&tag);
+        if let Some(payload) = transmit.last_of.and_then(|tag| self.payload.remove(&tag))
+            && let Some(stat_sn) = transmit.keep_as
+        {
+            self.kept.insert(stat_sn, payload);
         }
         bytes
     }

@@ -185,7 +185,7 @@ fn wire(transmit: &Transmit, crc32c: iscsi::Crc32c) -> Vec<u8> {
     let mut data = match &transmit.data {
         TransmitData::None => Vec::new(),
         TransmitData::Inline(bytes) => bytes.clone(),
-        TransmitData::Task { len, .. } => vec![0; *len as usize],
+        TransmitData::Task { len, .. } | TransmitData::Kept { len, .. } => vec![0; *len as usize],
     };
     data.resize(data.len().next_multiple_of(4), 0);
     let mut bytes = transmit.header.to_vec();

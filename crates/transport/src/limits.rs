@@ -66,6 +66,10 @@ pub const LANDING_BYTES: usize = 1 << 30;
 /// 10 s: longer than a slow disk's retries, shorter than an initiator's patience for a login.
 pub const REINSTATEMENT_TIMEOUT: u64 = 10_000_000_000;
 
+/// 8 MiB: data-in of a connection that its initiator may ask for again, from ErrorRecoveryLevel 1 on; a round trip at full speed fits. They are given back
+/// sooner when commands wait for a buffer.
+pub const KEPT_BYTES: usize = 8 << 20;
+
 /// One `recv` of a busy connection brings several small commands, or a whole first burst.
 pub const STAGING: usize = 64 << 10;
 

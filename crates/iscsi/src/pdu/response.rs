@@ -257,7 +257,7 @@ pdu! {
         exp_cmd_sn: u32 = U32(28),
         /// Highest CmdSN the target takes.
         max_cmd_sn: u32 = U32(32),
-        /// DataSN or R2TSN, for a rejected DataACK.
+        /// Next DataSN or R2TSN of the task, for a Data/R2T SNACK that breaks the protocol.
         data_sn: u32 = U32(36),
     }
 }

@@ -27,6 +27,9 @@ impl Connection {
         if len > self.negotiated.max_recv_data_segment_length {
             return self.refuse_and_close(frame, RejectReason::INVALID_PDU_FIELD, "data segment longer than MaxRecvDataSegmentLength");
         }
+        if self.recovers() && !self.take_acknowledgement(frame) {
+            return Landing::Discard { len };
+        }
         if opcode == Opcode::SCSI_COMMAND {
             return self.command_header(frame);
         }
@@ -35,7 +38,8 @@ impl Connection {
         }
         match opcode {
             Opcode::DATA_OUT => self.data_out_header(frame),
-            Opcode::SNACK_REQUEST | Opcode::LOGIN_REQUEST => self.refuse(frame, RejectReason::PROTOCOL_ERROR),
+            Opcode::SNACK_REQUEST => self.snack(frame),
+            Opcode::LOGIN_REQUEST => self.refuse(frame, RejectReason::PROTOCOL_ERROR),
             Opcode::TASK_MANAGEMENT_REQUEST | Opcode::LOGOUT_REQUEST if len > 0 => self.refuse(frame, RejectReason::PROTOCOL_ERROR),
             Opcode::NOP_OUT | Opcode::TEXT_REQUEST | Opcode::TASK_MANAGEMENT_REQUEST | Opcode::LOGOUT_REQUEST => self.request_header(frame),
             _ => self.refuse(frame, RejectReason::COMMAND_NOT_SUPPORTED),

@@ -9,6 +9,7 @@ use scsi::planted::{Bug, is_planted};
 use scsi::Lun;
 
 use super::data_out::{Awaited, PROTOCOL_SERVICE_CRC_ERROR};
+use super::retention::Retention;
 use super::session::{Seat, Shared};
 use super::text::TextExchange;
 use super::window::Window;
@@ -73,6 +74,8 @@ pub(super) enum Incoming {
     },
     /// Data of a task.
     Data(DataOut, u32),
+    /// Data of a task before which others are missing.
+    Damaged(DataOut),
     /// Data that nobody wants any more.
     Owed(DataOut),
     /// Another request with its header.
@@ -97,6 +100,10 @@ pub(super) enum Outgoing {
     Pdu(Header, Vec<u8>, StatSn),
     /// Data-In and SCSI Response of a task.
     Reply(u32),
+    /// What was sent with this StatSN, once more.
+    Again(u32),
+    /// Data-In before the answer with this StatSN, once more.
+    DataAgain(u32),
 }
 
 /// A connection of the target role.
@@ -118,6 +125,7 @@ pub struct Connection {
     logging_out: Option<u32>,
     pub(super) text: Option<TextExchange>,
     pub(super) awaited: Awaited,
+    pub(super) retention: Retention,
     pub(super) stat_sn: u32,
     pub(super) outgoing: VecDeque<Outgoing>,
     pub(super) counters: ConnectionCounters,
@@ -149,6 +157,7 @@ impl Connection {
             logging_out: None,
             text: None,
             awaited: Awaited::default(),
+            retention: Retention::default(),
             stat_sn: 0,
             outgoing: VecDeque::new(),
             counters: ConnectionCounters::default(),
@@ -192,6 +201,7 @@ impl Connection {
             Incoming::Login(request) => self.login_request(&request, inline, directory, now),
             Incoming::Command { tag, cmd_sn } => self.command_complete(tag, cmd_sn, directory, now),
             Incoming::Data(pdu, len) => self.data_out_complete(&pdu, len),
+            Incoming::Damaged(pdu) => self.damaged_complete(&pdu),
             Incoming::Owed(pdu) => {
                 if pdu.is_final {
                     self.shared.owed.end_sequence(pdu.tag);
@@ -223,7 +233,7 @@ impl Connection {
 
     /// When `handle_timeout` wants to be called.
     pub fn poll_timeout(&self) -> Option<u64> {
-        [self.deadline, self.lookup_deadline, self.next_ping, self.data_due()].into_iter().flatten().min()
+        [self.deadline, self.lookup_deadline, self.next_ping, self.data_due(), self.repeat_due()].into_iter().flatten().min()
     }
 
     /// Next event.
@@ -237,6 +247,8 @@ impl Connection {
             let transmit = match self.outgoing.pop_front()? {
                 Outgoing::Pdu(header, data, stat_sn) => Some(self.finish(header, inline_data(data), stat_sn, None)),
                 Outgoing::Reply(tag) => self.next_of_reply(tag),
+                Outgoing::Again(stat_sn) => self.again(stat_sn),
+                Outgoing::DataAgain(stat_sn) => self.data_again(stat_sn),
             };
             if transmit.is_some() {
                 return transmit;
@@ -457,16 +469,17 @@ impl Connection {
         let len = match &data {
             TransmitData::None => 0,
             TransmitData::Inline(bytes) => u32::try_from(bytes.len()).unwrap_or(u32::MAX),
-            TransmitData::Task { len, .. } => *len,
+            TransmitData::Task { len, .. } | TransmitData::Kept { len, .. } => *len,
         };
         put_data_segment_length(&mut header, len);
+        let number = self.stat_sn;
         if stat_sn != StatSn::Absent {
             put_u32(&mut header, STAT_SN_AT, self.stat_sn);
         }
         if stat_sn == StatSn::Take && !(is_planted(Bug::StatSnRepeats) && self.stat_sn.is_multiple_of(16)) {
             self.stat_sn = self.stat_sn.wrapping_add(1);
         }
-        let maximum = self.shared.window.open(self.shared.active);
+        let maximum = self.shared.window.open(self.shared.active + self.retention.pressure(self.shared.window.capacity()));
         put_u32(&mut header, EXP_CMD_SN_AT, self.shared.window.expected());
         put_u32(&mut header, MAX_CMD_SN_AT, maximum);
         self.counters.transmit_bytes += wire_length(header.len(), len);
@@ -474,15 +487,28 @@ impl Connection {
         let digests = Opcode::of(&header) != Opcode::LOGIN_RESPONSE;
         let header_digest = digests && self.negotiated.header_digest;
         let data_digest = digests && self.negotiated.data_digest;
-        Transmit { header, data, last_of, header_digest, data_digest }
+        let transmit = Transmit { header, data, last_of, keep_as: None, header_digest, data_digest };
+        // Login Responses are acknowledged by the next request, or there is no session.
+        if stat_sn == StatSn::Take && digests && self.recovers() {
+            self.keep(number, &transmit);
+        }
+        transmit
     }
 
-    /// Damaged data are rejected. A task whose Data-Out they were ends with ABORTED COMMAND; a request out of CmdSN order is simply gone; the loss of an
-    /// ordered one leaves a hole that at ErrorRecoveryLevel 0 only a new session mends (RFC 7143 7.8).
+    /// Damaged data are rejected. A task whose Data-Out they were ends with ABORTED COMMAND, or gets them again; a request out of CmdSN order is simply gone;
+    /// the loss of an ordered one leaves a hole that at ErrorRecoveryLevel 0 only a new session mends, and else the initiator (RFC 7143 7.8).
     fn data_digest_failed(&mut self, incoming: Incoming) {
         let header = self.incoming_header;
         match incoming {
             Incoming::Ignored | Incoming::Login(_) => return,
+            Incoming::Damaged(pdu) => {
+                self.reject(&header, RejectReason::DATA_DIGEST_ERROR);
+                return self.damaged_complete(&pdu);
+            }
+            Incoming::Data(pdu, _) if self.can_recover(pdu.tag) => {
+                self.reject(&header, RejectReason::DATA_DIGEST_ERROR);
+                return self.damaged_complete(&pdu);
+            }
             Incoming::Data(pdu, len) => {
                 self.reject(&header, RejectReason::DATA_DIGEST_ERROR);
                 self.fail_transfer(pdu.tag, PROTOCOL_SERVICE_CRC_ERROR);
@@ -499,7 +525,7 @@ impl Connection {
             Incoming::Request(_) => {}
         }
         self.reject(&header, RejectReason::DATA_DIGEST_ERROR);
-        if header[0] & 0x40 == 0 {
+        if header[0] & 0x40 == 0 && !self.recovers() {
             self.close("data digest error");
         }
     }
@@ -579,7 +605,8 @@ pub(super) fn next_transfer_tag(tag: u32) -> u32 {
     if next == NO_TAG { 1 } else { next }
 }
 
-fn inline_data(data: Vec<u8>) -> TransmitData {
+/// Bytes of a data segment, if there are any.
+pub(super) fn inline_data(data: Vec<u8>) -> TransmitData {
     if data.is_empty() { TransmitData::None } else { TransmitData::Inline(data) }
 }
 

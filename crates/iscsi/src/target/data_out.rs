@@ -1,9 +1,10 @@
 //! SCSI Data-Out PDUs and R2T (RFC 7143 11.7, 11.8).
 
-use scsi::Asc;
+use scsi::{Asc, Lun};
 
 use super::connection::{Connection, Incoming, StatSn};
-use super::transfer::{DataViolation, Transfer};
+use super::recovery::repeat_due;
+use super::transfer::{DataViolation, Request, Transfer};
 use crate::interface::{Event, FunctionEvent, Landing};
 use crate::pdu::{DataOut, HeaderFrame, ReadyToTransfer, RejectReason};
 
@@ -16,12 +17,15 @@ pub(super) struct Awaited {
     pub clock: u64,
     /// When the last of the data came; `None`: they were asked for since, nobody said when.
     since: Option<u64>,
+    /// How often they were asked for again since then.
+    repeats: u32,
 }
 
 impl Awaited {
     /// Data came, or begin to come.
     pub fn progress(&mut self) {
         self.since = Some(self.clock);
+        self.repeats = 0;
     }
 }
 
@@ -47,8 +51,23 @@ impl Connection {
         awaits.then(|| self.awaited.since.unwrap_or(self.awaited.clock).saturating_add(self.settings.data_timeout))
     }
 
+    /// When data that may be lost are asked for again.
+    pub(super) fn repeat_due(&self) -> Option<u64> {
+        let awaits = self.recovers() && self.is_full_feature() && self.awaited.sequences;
+        awaits.then_some(self.awaited.since.unwrap_or(self.awaited.clock)).and_then(|since| repeat_due(since, self.awaited.repeats))
+    }
+
     /// Who holds buffers for data that never come is cut. Data that were asked for at an unknown time get the whole time from now on.
     pub(super) fn data_timeout(&mut self, now: u64) {
+        if self.repeat_due().is_some_and(|due| now >= due) && self.awaits_sequences() {
+            match self.awaited.since {
+                None => self.awaited.since = Some(now),
+                Some(_) => {
+                    self.awaited.repeats += 1;
+                    self.ask_again();
+                }
+            }
+        }
         if self.data_due().is_none_or(|due| now < due) || !(self.awaits_sequences() || self.awaits_segment()) {
             return;
         }
@@ -62,14 +81,20 @@ impl Connection {
         let len = frame.data_segment_length();
         let pdu = DataOut::decode(frame.basic());
         self.counters.data_out_pdus += 1;
-        let Some(task) = self.shared.tasks.get(pdu.tag) else {
+        if self.shared.tasks.get(pdu.tag).is_none() {
             if !self.shared.owed.has(pdu.tag) {
                 return self.refuse(frame, RejectReason::PROTOCOL_ERROR);
             }
             self.incoming = Incoming::Owed(pdu);
             return Landing::Discard { len };
-        };
+        }
         self.awaited.progress();
+        if self.recovers()
+            && let Some(landing) = self.misplaced(&pdu, len)
+        {
+            return landing;
+        }
+        let Some(task) = self.shared.tasks.get(pdu.tag) else { return Landing::Discard { len } };
         let wanted = task.refused.is_none() && task.reply.is_none();
         let verdict = if task.refused.is_none() { task.transfer.check(&pdu, len, &self.negotiated) } else { known_sequence(&task.transfer, &pdu) };
         match verdict {
@@ -119,7 +144,7 @@ impl Connection {
 
     /// Tells the shell that the data are there, or asks for more.
     pub(super) fn continue_transfer(&mut self, tag: u32) {
-        let negotiated = self.negotiated;
+        let (negotiated, recovers) = (self.negotiated, self.recovers());
         let mut next_tag = self.shared.transfer_tag;
         let awaits = self.awaits_sequences();
         let Some(task) = self.shared.tasks.get_mut(tag) else { return };
@@ -141,19 +166,27 @@ impl Connection {
             if !awaits {
                 self.awaited.since = None;
             }
-            let pdu = ReadyToTransfer {
-                lun: task.lun,
-                tag,
-                transfer_tag: request.transfer_tag,
-                r2t_sn: task.data_sn,
-                buffer_offset: request.offset,
-                desired_length: request.length,
-                ..ReadyToTransfer::default()
-            };
-            task.data_sn = task.data_sn.wrapping_add(1);
-            self.push(pdu.encode(), alloc::vec::Vec::new(), StatSn::Show);
+            let r2t_sn = if recovers { task.number_request(request) } else { task.data_sn };
+            if !recovers {
+                task.data_sn = task.data_sn.wrapping_add(1);
+            }
+            self.push_request(tag, r2t_sn, &request);
         }
         self.shared.transfer_tag = next_tag;
+    }
+
+    /// Sends an R2T.
+    pub(super) fn push_request(&mut self, tag: u32, r2t_sn: u32, request: &Request) {
+        let pdu = ReadyToTransfer {
+            lun: self.shared.tasks.get(tag).map_or(Lun::default(), |task| task.lun),
+            tag,
+            transfer_tag: request.transfer_tag,
+            r2t_sn,
+            buffer_offset: request.offset,
+            desired_length: request.length,
+            ..ReadyToTransfer::default()
+        };
+        self.push(pdu.encode(), alloc::vec::Vec::new(), StatSn::Show);
     }
 }
 

@@ -1,14 +1,18 @@
-//! Target role of a session and its connections, ErrorRecoveryLevel 0.
+//! Target role of a session and its connections, ErrorRecoveryLevel 0 or 1.
 //!
 //! `session` keeps what the connections share, `connection` is what the shell calls for one of them; `command`, `data_out`, `management` and `text` take the PDUs of full feature phase, `reply` makes the answers. `window` keeps CmdSN order,
+//! `retention` what may have to be sent again, `snack` sends it, `recovery` asks again for data-out that did not come whole;
 //! `transfer` the data-out of one task, `task` the table of tasks.
 
 mod command;
 mod connection;
 mod data_out;
 mod management;
+mod recovery;
 mod reply;
+mod retention;
 mod session;
+mod snack;
 mod task;
 #[cfg(test)]
 mod tests;

@@ -36,9 +36,12 @@ impl Connection {
 
     /// The next PDU of a reply; the reply stays at the front of the queue until it is done.
     pub(super) fn next_of_reply(&mut self, tag: u32) -> Option<Transmit> {
+        if self.recovers() {
+            return self.next_of_kept_reply(tag);
+        }
         let task = self.shared.tasks.get_mut(tag)?;
         let reply = task.reply.as_mut()?;
-        let total = data_in_len(&reply.data_in).min(task.data_in);
+        let total = reply_len(&reply.data_in).min(task.data_in);
         if task.sent == total {
             return Some(self.response(tag));
         }
@@ -80,7 +83,7 @@ impl Connection {
     }
 
     /// The SCSI Response, the last PDU of the task.
-    fn response(&mut self, tag: u32) -> Transmit {
+    pub(super) fn response(&mut self, tag: u32) -> Transmit {
         let mut pdu = ScsiResponse { tag, ..ScsiResponse::default() };
         let mut sense = Vec::new();
         if let Some(task) = self.shared.tasks.get_mut(tag) {
@@ -109,7 +112,7 @@ fn read_residual(task: &Task) -> Residual {
     if is_planted(Bug::ResidualWrong) && task.data_in > 4096 {
         return Residual::of(task.data_in, task.data_in - 512);
     }
-    Residual::of(task.data_in, task.reply.as_ref().map_or(0, |reply| data_in_len(&reply.data_in)))
+    Residual::of(task.data_in, data_in_len(task.reply.as_ref()))
 }
 
 fn write_residual(task: &Task) -> Residual {
@@ -118,6 +121,7 @@ fn write_residual(task: &Task) -> Residual {
 
 fn fill_response(pdu: &mut ScsiResponse, task: &Task) {
     pdu.status = task.reply.as_ref().map_or(0, |reply| reply.status);
+    pdu.snack_tag = task.snack_tag;
     pdu.exp_data_sn = if task.data_in_pdus > 0 { task.data_sn } else { 0 };
     let bidirectional = task.data_out > 0 && task.data_in > 0;
     // A write for which the initiator announced no data at all still overflows by what it would have taken.
@@ -134,7 +138,12 @@ fn fill_response(pdu: &mut ScsiResponse, task: &Task) {
     }
 }
 
-fn data_in_len(data: &ReplyData) -> u32 {
+/// Bytes of data-in of a reply.
+pub(super) fn data_in_len(reply: Option<&Reply>) -> u32 {
+    reply.map_or(0, |reply| reply_len(&reply.data_in))
+}
+
+fn reply_len(data: &ReplyData) -> u32 {
     match data {
         ReplyData::None => 0,
         ReplyData::Inline(bytes) => u32::try_from(bytes.len()).unwrap_or(u32::MAX),

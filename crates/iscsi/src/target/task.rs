@@ -4,7 +4,8 @@ use alloc::vec::Vec;
 
 use scsi::Asc;
 
-use super::transfer::Transfer;
+use super::retention::DataPlan;
+use super::transfer::{Request, Transfer};
 use crate::interface::{CommandEvent, Reply, ReplyData};
 
 /// A task from its SCSI Command to its last PDU.
@@ -38,6 +39,16 @@ pub struct Task {
     pub data_sn: u32,
     /// Data-In PDUs sent.
     pub data_in_pdus: u32,
+    /// From ErrorRecoveryLevel 1 on: how its data-in are cut, once they are being sent.
+    pub plan: Option<DataPlan>,
+    /// DataSN up to which the initiator has acknowledged data.
+    pub acknowledged: u32,
+    /// DataSNs that are to be sent again after the reply: from, to.
+    pub again: Option<(u32, u32)>,
+    /// SNACK tag for the response.
+    pub snack_tag: u32,
+    /// From ErrorRecoveryLevel 1 on: R2Ts whose sequences are open, with their R2TSN.
+    requests: Vec<(u32, Request)>,
 }
 
 impl Task {
@@ -45,6 +56,21 @@ impl Task {
     pub fn waits_to_answer(&self) -> bool {
         let holds_nothing = self.reply.as_ref().is_some_and(|reply| !matches!(reply.data_in, ReplyData::Task { .. }));
         holds_nothing && !self.queued
+    }
+
+    /// The R2TSN of a new R2T.
+    pub fn number_request(&mut self, request: Request) -> u32 {
+        let r2t_sn = self.data_sn;
+        self.data_sn = r2t_sn.wrapping_add(1);
+        let transfer = &self.transfer;
+        self.requests.retain(|(_, request)| transfer.has_sequence(request.transfer_tag));
+        self.requests.push((r2t_sn, request));
+        r2t_sn
+    }
+
+    /// R2Ts of which no data have come.
+    pub fn unanswered_requests(&self) -> impl Iterator<Item = (u32, Request)> + '_ {
+        self.requests.iter().filter(|(_, request)| self.transfer.is_untouched(request.transfer_tag)).copied()
     }
 
     /// Ready for another command; memory is kept.
@@ -125,6 +151,19 @@ impl TaskTable {
     pub fn any_runs(&self) -> bool {
         let runs = |task: &Task| task.command.is_none() && task.reply.is_none();
         self.index.iter().any(|(_, slot)| runs(&self.slots[slot_index(*slot)]))
+    }
+
+    /// The task whose data-in are acknowledged under this target transfer tag.
+    pub fn acknowledged_by(&mut self, transfer_tag: u32) -> Option<&mut Task> {
+        let named = |task: &Task| task.plan.is_some_and(|plan| plan.transfer_tag == transfer_tag);
+        let (_, slot) = *self.index.iter().find(|(_, slot)| named(&self.slots[slot_index(*slot)]))?;
+        self.slots.get_mut(slot_index(slot))
+    }
+
+    /// Tags of tasks to which the initiator owes data that can be asked for again.
+    pub fn owing(&self) -> Vec<u32> {
+        let owes = |task: &Task| task.transfer.open_sequences() > 0 && task.refused.is_none() && task.reply.is_none();
+        self.index.iter().filter(|(_, slot)| owes(&self.slots[slot_index(*slot)])).map(|(tag, _)| *tag).collect()
     }
 
     /// True when the initiator owes some task a sequence that lacks at least `least` bytes.

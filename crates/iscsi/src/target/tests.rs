@@ -111,6 +111,8 @@ struct Peer {
     stub: Stub,
     digests: (bool, bool),
     payload: BTreeMap<u32, Vec<u8>>,
+    /// Payloads of answers that may be asked for again.
+    kept: BTreeMap<u32, Vec<u8>>,
     inline: Vec<u8>,
     landing: Landing,
     now: u64,
@@ -138,6 +140,7 @@ impl Peer {
             stub: Stub { parameters, authentication: Authentication::default(), discovery: Authentication::default(), targets: 3 },
             digests: (false, false),
             payload: BTreeMap::new(),
+            kept: BTreeMap::new(),
             inline: Vec::new(),
             landing: Landing::None,
             now: 0,
@@ -231,12 +234,15 @@ impl Peer {
                     let payload = self.payload.entry(tag).or_default();
                     payload[offset as usize..(offset + len) as usize].to_vec()
                 }
+                TransmitData::Kept { stat_sn, offset, len } => self.kept[&stat_sn][offset as usize..(offset + len) as usize].to_vec(),
             };
             let sent = Sent { header: transmit.header, data, last_of: transmit.last_of };
             assert_eq!(HeaderFrame::new(&sent.header).unwrap().data_segment_length() as usize, sent.data.len());
             self.check_numbers(&sent);
-            if let Some(tag) = sent.last_of {
-                self.payload.remove(&tag);
+            if let Some(payload) = sent.last_of.and_then(|tag| self.payload.remove(&tag))
+                && let Some(stat_sn) = transmit.keep_as
+            {
+                self.kept.insert(stat_sn, payload);
             }
             all.push(sent);
         }
@@ -257,6 +263,10 @@ impl Peer {
             _ => true,
         };
         if let Some(expected) = self.stat_sn {
+            if self.connection.recovers() && stat_sn.wrapping_sub(expected).cast_signed() < 0 {
+                // Sent again.
+                return;
+            }
             assert_eq!(stat_sn, expected, "StatSN of {}", describe(&sent.header));
         }
         self.stat_sn = Some(stat_sn.wrapping_add(u32::from(takes)));
@@ -390,6 +400,8 @@ fn command_tags(events: &[Event]) -> Vec<u32> {
         })
         .collect()
 }
+
+mod recovery;
 
 const NAMES: [&str; 2] = ["InitiatorName=iqn.me", "TargetName=iqn.2026-01.test:disk"];
 

@@ -4,6 +4,7 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use scsi::planted::{Bug, is_planted};
 
+use super::window::distance;
 use crate::key::Negotiated;
 use crate::pdu::{DataOut, NO_TAG};
 
@@ -23,6 +24,17 @@ pub enum DataViolation {
     Amount,
 }
 
+/// Where a Data-Out stands in its sequence, when what is missing can be asked for again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Gap {
+    /// It is the next one.
+    None,
+    /// It came before, or its sequence is over.
+    Repeated,
+    /// Others are missing before it.
+    Missing,
+}
+
 /// One sequence of Data-Out PDUs.
 #[derive(Clone, Debug)]
 struct Sequence {
@@ -31,6 +43,8 @@ struct Sequence {
     end: u32,
     received: u32,
     data_sn: u32,
+    /// PDUs are missing: nothing is taken until its end.
+    damaged: bool,
     /// Received ranges, merged and ascending. Only used when PDUs may come in any order.
     ranges: Vec<(u32, u32)>,
 }
@@ -146,6 +160,7 @@ impl Transfer {
         let Some(index) = self.position(pdu.transfer_tag) else { return false };
         let sequence = &mut self.open[index];
         sequence.data_sn = sequence.data_sn.wrapping_add(1);
+        sequence.damaged = false;
         sequence.add(pdu.buffer_offset, len);
         if !pdu.is_final {
             return false;
@@ -157,6 +172,52 @@ impl Transfer {
         self.open.remove(index);
         self.received = self.open.front().map_or(self.requested, |sequence| sequence.start);
         true
+    }
+
+    /// Where this PDU stands among those of its sequence.
+    pub fn gap(&self, pdu: &DataOut) -> Gap {
+        let Some(sequence) = self.position(pdu.transfer_tag).map(|index| &self.open[index]) else { return Gap::Repeated };
+        match distance(sequence.data_sn, pdu.data_sn) {
+            0 => Gap::None,
+            ..0 => Gap::Repeated,
+            1.. => Gap::Missing,
+        }
+    }
+
+    /// A PDU of this sequence is missing.
+    pub fn damage(&mut self, transfer_tag: u32) {
+        if let Some(index) = self.position(transfer_tag) {
+            self.open[index].damaged = true;
+        }
+    }
+
+    /// The sequence has come to its end, or will not: what it lacks is asked for under `new_tag`. `None`: nothing is, or it was unsolicited and the ordinary
+    /// requests go on from where it was whole.
+    pub fn recover(&mut self, transfer_tag: u32, new_tag: u32) -> Option<Request> {
+        let index = self.position(transfer_tag)?;
+        let (whole, end) = (self.open[index].whole(), self.open[index].end);
+        if transfer_tag == NO_TAG {
+            self.requested = whole;
+        }
+        if transfer_tag == NO_TAG || whole == end {
+            self.open.remove(index);
+            self.received = self.open.front().map_or(self.requested, |sequence| sequence.start);
+            return None;
+        }
+        self.open[index] = Sequence { transfer_tag: new_tag, start: whole, end, received: 0, data_sn: 0, damaged: false, ranges: Vec::new() };
+        self.received = self.open.front().map_or(self.requested, |sequence| sequence.start);
+        Some(Request { transfer_tag: new_tag, offset: whole, length: end - whole })
+    }
+
+    /// The sequence whose turn it is, when it is unsolicited, or some of its data have come.
+    pub fn begun(&self) -> Option<u32> {
+        let first = self.open.front()?;
+        (first.transfer_tag == NO_TAG || first.has_begun()).then_some(first.transfer_tag)
+    }
+
+    /// True when nothing of this sequence has come.
+    pub fn is_untouched(&self, transfer_tag: u32) -> bool {
+        self.position(transfer_tag).is_some_and(|index| !self.open[index].has_begun())
     }
 
     /// True when a sequence with this tag is open.
@@ -174,7 +235,7 @@ impl Transfer {
     }
 
     fn open_sequence(&mut self, transfer_tag: u32, start: u32, end: u32) {
-        self.open.push_back(Sequence { transfer_tag, start, end, received: 0, data_sn: 0, ranges: Vec::new() });
+        self.open.push_back(Sequence { transfer_tag, start, end, received: 0, data_sn: 0, damaged: false, ranges: Vec::new() });
     }
 
     fn position(&self, transfer_tag: u32) -> Option<usize> {
@@ -183,6 +244,19 @@ impl Transfer {
 }
 
 impl Sequence {
+    fn has_begun(&self) -> bool {
+        self.data_sn > 0 || self.damaged
+    }
+
+    /// End of the bytes that are there without a hole.
+    fn whole(&self) -> u32 {
+        match self.ranges.first() {
+            None => self.start + self.received,
+            Some(range) if range.0 == self.start => range.1,
+            Some(_) => self.start,
+        }
+    }
+
     fn overlaps(&self, start: u32, end: u32) -> bool {
         self.ranges.iter().any(|&(other, other_end)| start < other_end && other < end)
     }

@@ -58,6 +58,11 @@ impl<T> Window<T> {
         self.expected
     }
 
+    /// Commands it holds.
+    pub fn capacity(&self) -> u32 {
+        self.capacity
+    }
+
     /// MaxCmdSN with `active` commands accepted and not answered. It never moves back.
     pub fn open(&mut self, active: u32) -> u32 {
         let maximum = self.expected.wrapping_add(self.capacity.saturating_sub(active)).wrapping_sub(1);

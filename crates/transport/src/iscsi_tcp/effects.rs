@@ -272,7 +272,11 @@ impl<D: Driver> Server<D> {
         let Some(first) = self.parked.front() else { return false };
         let (key, reference, len) = (first.link, first.task, first.need.len());
         let alive = self.find(reference).is_some_and(|(_, link, task)| link == key && task.reference == Some(reference));
-        let buffer = if alive { self.pools.payload.take(len).or_else(|| self.pools.reserve.take(len)) } else { None };
+        let mut buffer = if alive { self.pools.payload.take(len) } else { None };
+        if alive && buffer.is_none() {
+            self.give_kept_back();
+            buffer = self.pools.payload.take(len).or_else(|| self.pools.reserve.take(len));
+        }
         if alive && buffer.is_none() {
             return false;
         }
@@ -282,6 +286,15 @@ impl<D: Driver> Server<D> {
             (None, _) => {}
         }
         true
+    }
+
+    /// Commands that wait for a buffer come before data that an initiator might ask for again.
+    fn give_kept_back(&mut self) {
+        if self.keeps {
+            for (_, link) in &mut self.links {
+                while link.let_go() {}
+            }
+        }
     }
 
     /// There never will be a buffer.

@@ -1,6 +1,6 @@
 //! One connection: its socket, its protocol core, the PDU that is arriving, and the payload of its tasks.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,6 +14,7 @@ use store::Store;
 use target::{NexusId, TaskRef};
 
 use crate::hub::LinkKey;
+use crate::limits::KEPT_BYTES;
 use crate::model::{TargetEntry, UnitCell};
 use crate::payload::Payload;
 use crate::session::SessionCounters;
@@ -82,6 +83,10 @@ pub(crate) struct Link {
     pub closed: bool,
     pub tasks: Slab<Task>,
     pub by_tag: HashMap<u32, usize, Fixed>,
+    /// Payloads of answers that the initiator has not acknowledged, by StatSN: it may ask for them again. Empty at ErrorRecoveryLevel 0.
+    pub kept: VecDeque<(u32, Payload)>,
+    /// Bytes of them.
+    pub kept_bytes: usize,
     pub functions: Vec<PendingFunction>,
     pub nexus: Option<NexusId>,
     pub tid: Option<i32>,
@@ -131,6 +136,8 @@ impl Link {
             closed: false,
             tasks: Slab::new(),
             by_tag: HashMap::default(),
+            kept: VecDeque::new(),
+            kept_bytes: 0,
             functions: Vec::new(),
             nexus: None,
             tid: None,
@@ -175,6 +182,34 @@ impl Link {
     pub fn remove_task(&mut self, tag: u32) -> Option<Task> {
         let slot = self.by_tag.remove(&tag)?;
         self.tasks.try_remove(slot)
+    }
+
+    /// The payload of a task whose answer leaves now may be asked for again. The oldest go when there are too many bytes.
+    pub fn keep(&mut self, stat_sn: u32, payload: Payload) {
+        self.kept_bytes += payload.len();
+        self.kept.push_back((stat_sn, payload));
+        while self.kept_bytes > KEPT_BYTES && self.let_go() {}
+    }
+
+    /// Gives the oldest kept payload back. False: there is none.
+    pub fn let_go(&mut self) -> bool {
+        let Some((stat_sn, payload)) = self.kept.pop_front() else { return false };
+        self.kept_bytes -= payload.len();
+        self.core.let_go(stat_sn);
+        true
+    }
+
+    /// Payloads of what is acknowledged are of no more use.
+    pub fn release_acknowledged(&mut self) {
+        let acknowledged = self.core.acknowledged();
+        while let Some((_, payload)) = self.kept.pop_front_if(|(stat_sn, _)| acknowledged.wrapping_sub(*stat_sn).cast_signed() > 0) {
+            self.kept_bytes -= payload.len();
+        }
+    }
+
+    /// A kept payload.
+    pub fn kept_payload(&mut self, stat_sn: u32) -> Option<&mut Payload> {
+        self.kept.iter_mut().find(|(kept, _)| *kept == stat_sn).map(|(_, payload)| payload)
     }
 
     /// The driver has the batch.

@@ -25,6 +25,7 @@ impl<D: Driver> Server<D> {
                 // The Login Request may have ended long ago, before an older session made room: nothing has come since, so the next byte begins a PDU.
                 let (header, data) = link.core.digests();
                 link.receiver.set_digests(header, data);
+                self.keeps |= link.core.negotiated().error_recovery_level > 0;
                 self.nexuses.insert(nexus.0, slot);
                 self.counters.logins += 1;
                 if self.throttle.admits(now) {

@@ -102,6 +102,8 @@ pub struct Server<D: Driver> {
     counters: ServerCounters,
     throttle: Throttle,
     stopping: bool,
+    /// Some connection keeps payloads that may be asked for again.
+    keeps: bool,
 }
 
 /// Which operation a token belongs to; the slot is in the lower half.
@@ -156,6 +158,7 @@ impl<D: Driver> Server<D> {
             counters: ServerCounters::default(),
             throttle: Throttle::default(),
             stopping: false,
+            keeps: false,
             hub,
         }
     }
@@ -494,6 +497,8 @@ impl<D: Driver> Server<D> {
         }
         link.tasks.clear();
         link.by_tag.clear();
+        link.kept.clear();
+        link.kept_bytes = 0;
         link.functions.clear();
         link.login = None;
         link.asked = None;

@@ -149,6 +149,9 @@ impl<D: Driver> Server<D> {
             // Its command will never be delivered.
             link.remove_task(tag);
         }
+        if !link.kept.is_empty() {
+            link.release_acknowledged();
+        }
         link.landing = Landing::None;
         let (header, data) = link.core.digests();
         link.receiver.set_digests(header, data);

@@ -2,7 +2,7 @@
 
 use iscsi::framing::padding_of;
 use iscsi::{Transmit, TransmitData};
-use reactor::{Back, Batch, Driver, Op};
+use reactor::{Back, Batch, Driver, Op, Shared};
 
 use super::link::{Link, State};
 use super::{Kind, Server, token};
@@ -78,34 +78,24 @@ impl Link {
                 batch.push_bytes(bytes);
                 (bytes.len(), if transmit.data_digest { crc32c(0, bytes) } else { 0 })
             }
-            TransmitData::Task { tag, offset, len } => self.encode_payload(batch, *tag, *offset as usize, *len as usize, transmit.data_digest),
+            TransmitData::Task { tag, offset, len } => {
+                let shared = self.task(*tag).and_then(|task| task.payload.share());
+                encode_payload(batch, shared, *offset as usize, *len as usize, transmit.data_digest)
+            }
+            TransmitData::Kept { stat_sn, offset, len } => {
+                let shared = self.kept_payload(*stat_sn).and_then(Payload::share);
+                encode_payload(batch, shared, *offset as usize, *len as usize, transmit.data_digest)
+            }
         };
         let padding = &[0u8; 3][..padding_of(u32::try_from(length % 4).unwrap_or(0))];
         batch.push_bytes(padding);
         if transmit.data_digest && length > 0 {
             batch.push_bytes(&crc32c(digest, padding).to_le_bytes());
         }
-        if let Some(tag) = transmit.last_of {
-            self.remove_task(tag);
-        }
-    }
-
-    /// Appends a range of a task's payload without copying it. What the payload does not have (a bug above) goes out as zeros: the stream stays whole, and
-    /// nothing leaves that was not meant to.
-    fn encode_payload(&mut self, batch: &mut Batch, tag: u32, offset: usize, len: usize, digest: bool) -> (usize, u32) {
-        let shared = self.task(tag).and_then(|task| task.payload.share());
-        match shared.filter(|shared| offset.checked_add(len).is_some_and(|end| end <= shared.len())) {
-            Some(shared) => {
-                let digest = if digest { crc32c(0, &shared[offset..offset + len]) } else { 0 };
-                batch.push_shared(shared, offset, len);
-                (len, digest)
-            }
-            None => {
-                tracing::error!(tag, offset, len, "payload of a task is missing");
-                let zeros = vec![0; len];
-                batch.push_bytes(&zeros);
-                (len, crc32c(0, &zeros))
-            }
+        if let Some(task) = transmit.last_of.and_then(|tag| self.remove_task(tag))
+            && let Some(stat_sn) = transmit.keep_as
+        {
+            self.keep(stat_sn, task.payload);
         }
     }
 
@@ -118,6 +108,24 @@ impl Link {
         self.counters.data_in_pdus.store(counters.data_in_pdus, Relaxed);
         self.counters.command_pdus.store(counters.command_pdus, Relaxed);
         self.counters.response_pdus.store(counters.response_pdus, Relaxed);
+    }
+}
+
+/// Appends a range of a payload without copying it. What the payload does not have (a bug above) goes out as zeros: the stream stays whole, and nothing
+/// leaves that was not meant to.
+fn encode_payload(batch: &mut Batch, shared: Option<Shared>, offset: usize, len: usize, digest: bool) -> (usize, u32) {
+    match shared.filter(|shared| offset.checked_add(len).is_some_and(|end| end <= shared.len())) {
+        Some(shared) => {
+            let digest = if digest { crc32c(0, &shared[offset..offset + len]) } else { 0 };
+            batch.push_shared(shared, offset, len);
+            (len, digest)
+        }
+        None => {
+            tracing::error!(offset, len, "payload of a task is missing");
+            let zeros = vec![0; len];
+            batch.push_bytes(&zeros);
+            (len, crc32c(0, &zeros))
+        }
     }
 }
 
