@@ -303,6 +303,7 @@ fn wanted(bits: u8) -> Registration {
     Registration {
         entity: "10.0.0.1:3260".into(),
         portals,
+        groups: BTreeMap::new(),
         targets: targets.into_iter().map(|name| (name.to_owned(), None)).collect(),
         access_control: bits & 0x80 != 0,
     }

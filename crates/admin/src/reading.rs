@@ -192,6 +192,12 @@ fn portal_request(text: &str) -> Result<PortalRequest, Failure> {
                 request.nop_interval = number::in_range(value, 0, u32::MAX.into()).and_then(|value| u32::try_from(value).ok())
             }
             Some(("nop_count", value)) => request.nop_count = number::in_range(value, 0, u32::MAX.into()).and_then(|value| u32::try_from(value).ok()),
+            // `portal=ADDRESS:PORT,GROUP`: the comma stands between items, too.
+            None if item.bytes().all(|digit| digit.is_ascii_digit()) => {
+                if let Some(portal) = request.portals.last_mut() {
+                    *portal = format!("{portal},{item}");
+                }
+            }
             _ => {}
         }
     }
@@ -398,6 +404,8 @@ mod tests {
     fn portal_and_system_texts() {
         let portals = PortalRequest { portals: vec!["127.0.0.1:1".into(), "[::1]".into()], nop_interval: Some(5), nop_count: None };
         assert_eq!(read(3, 0, "portalOps portal=127.0.0.1:1,portal=[::1],nop_interval=5,"), Ok(Request::PortalNew(portals)));
+        let grouped = PortalRequest { portals: vec!["127.0.0.1:1,2".into(), "[::1]".into()], nop_interval: None, nop_count: None };
+        assert_eq!(read(3, 1, "portalOps portal=127.0.0.1:1,2,portal=[::1],"), Ok(Request::PortalDelete(grouped)));
         assert_eq!(read(3, 0, "portalOps nothing=1,"), Err(Code::InvalidRequest));
         let update = |text| match read(0, 5, text) {
             Ok(Request::SystemUpdate { settings }) => Ok(settings),

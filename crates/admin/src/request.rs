@@ -386,7 +386,7 @@ pub struct UnitSwap {
 /// Portals to open or to close.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct PortalRequest {
-    /// `ADDRESS[:PORT]` each, at least one; [`crate::portal::Portal::parse`] reads it.
+    /// `ADDRESS[:PORT][,GROUP]` each, at least one; [`crate::portal::Portal::parse`] reads it.
     pub portals: Vec<String>,
     /// New default of seconds between pings for later targets.
     #[serde(default)]

@@ -4,6 +4,7 @@
 //! understood as something else.
 
 use crate::code::Code;
+use crate::document::Access;
 use crate::reply::Failure;
 
 /// What a setting takes.
@@ -19,6 +20,10 @@ enum Kind {
     Path,
     /// `page:subpage:size:byte:…`.
     Page,
+    /// One of these words.
+    Word(&'static [&'static str]),
+    /// `group:state` or `group:state:preferred`.
+    Access,
 }
 
 /// Name, kind and meaning of each setting of a disk.
@@ -40,6 +45,8 @@ const ROWS: &[(&str, Kind, &str)] = &[
     ("optimal_xfer_len", Kind::Number(u32::MAX as u64), "optimal transfer length in blocks"),
     ("rotation_rate", Kind::Number(65_535), "0 not told, 1 no rotation, or revolutions per minute"),
     ("mode_page", Kind::Page, "a mode page to replace or to add"),
+    ("alua", Kind::Word(&["none", "implicit", "explicit", "both"]), "which changes of access states initiators hear of"),
+    ("access_state", Kind::Access, "state of a target port group"),
 ];
 
 /// Every setting of a disk and what may be set, in words: for help texts and refusals.
@@ -64,6 +71,8 @@ fn allowed(kind: Kind) -> String {
         Kind::Number(most) => format!("0 to {most}"),
         Kind::Path => "a file, or a size where the store is memory".into(),
         Kind::Page => "page:subpage:size:byte:byte:...".into(),
+        Kind::Word(words) => words.join(", "),
+        Kind::Access => format!("group:state or group:state:preferred; states: {}", scsi::AccessState::ALL.map(scsi::AccessState::word).join(", ")),
     }
 }
 
@@ -79,6 +88,8 @@ pub fn check(name: &str, value: &str) -> Result<String, Failure> {
         Kind::Text(most) => (1..=*most).contains(&value.chars().count()).then(|| value.to_owned()),
         Kind::Switch => switch(value).map(str::to_owned),
         Kind::Number(most) => number(value).filter(|number| number <= most).map(|number| number.to_string()),
+        Kind::Word(words) => words.contains(&value).then(|| value.to_owned()),
+        Kind::Access => Access::parse(value).ok().map(|access| access.to_string()),
         Kind::Path | Kind::Page => (!value.is_empty()).then(|| value.to_owned()),
     };
     good.ok_or_else(|| Code::InvalidRequest.because(format!("'{value}' is no value for {name}: {}", allowed(*kind))))
@@ -110,6 +121,8 @@ mod tests {
             ("lbppbe", "0x3", "3"),
             ("vendor_id", "ACME", "ACME"),
             ("mode_page", "8:0:18:0x10", "8:0:18:0x10"),
+            ("alua", "implicit", "implicit"),
+            ("access_state", "2:standby:preferred", "2:standby:preferred"),
             ("path", "/srv/a,b.img", "/srv/a,b.img"),
         ] {
             assert_eq!(check(name, value).as_deref(), Ok(want), "{name}={value}");
@@ -127,6 +140,8 @@ mod tests {
             ("lbppbe", "+1", "0 to 15"),
             ("vendor_id", "ACMEACMEX", "1 to 8 characters"),
             ("path", "", "a file"),
+            ("alua", "yes", "none, implicit, explicit, both"),
+            ("access_state", "2:active", "non-optimized"),
             ("colour", "red", "scsi_id, scsi_sn, vendor_id"),
         ] {
             let detail = check(name, value).map_err(|failure| failure.detail).unwrap_err();

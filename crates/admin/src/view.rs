@@ -156,6 +156,20 @@ pub struct UnitView {
     pub path: Option<String>,
     pub sync: bool,
     pub direct: bool,
+    /// Its target port groups, ascending; not printed by tgtadm.
+    #[serde(default)]
+    pub port_groups: Vec<PortGroupView>,
+}
+
+/// A target port group of a unit.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct PortGroupView {
+    /// Portal group tag: number of the group, and of the target port in it.
+    pub tag: u16,
+    /// `optimized`, `non-optimized`, `standby`, `unavailable`, `offline` or `transitioning`.
+    pub state: String,
+    /// Preferred.
+    pub preferred: bool,
 }
 
 /// `target show --tid N`.

@@ -404,6 +404,7 @@ fn json_keeps_its_shape() {
         "lun",
         "online",
         "path",
+        "port_groups",
         "prevent_removal",
         "read_only",
         "removable",
@@ -438,6 +439,9 @@ fn json_keeps_its_shape() {
     shape(&format!("session show {sid}"), &["alias", "connections", "initiator", "sid", "stat", "target", "tid"]);
     shape("store list", &["bytes", "flags", "name", "units"]);
     shape("fault list", &["fired", "index", "line", "lun", "rule", "tid"]);
+    let told = "[{\"tag\":1,\"state\":\"non-optimized\",\"preferred\":true}]\n";
+    assert_eq!(daemon.done("unit access-state 1/1 1 non-optimized --preferred --json"), told);
+    assert_eq!(daemon.done("unit access-state 1/1 --json"), told);
     drop(session);
     assert_eq!(daemon.done("fault rm all --json"), "{\"removed\":1}\n");
     assert_eq!(daemon.done("unit reset 1/1 --json"), "{\"reset\":true}\n");

@@ -11,7 +11,7 @@ use admin::view::ConnectionStatRow;
 use reactor::passed::{Passed, Place};
 use target::NexusId;
 use transport::hub::Hub;
-use transport::model::{Model, UnitCell};
+use transport::model::{Model, Portal, UnitCell};
 use transport::session::SessionView;
 
 /// The data plane as the control plane sees it. Every call returns soon; none waits for an initiator.
@@ -19,7 +19,7 @@ pub trait Plane: Send + Sync {
     /// Reactors see this model from their next turn on.
     fn publish(&self, model: Model);
     /// Listens; gives the address with the port that was chosen.
-    fn open_portal(&self, address: SocketAddr) -> io::Result<SocketAddr>;
+    fn open_portal(&self, portal: Portal) -> io::Result<SocketAddr>;
     /// Stops listening. Sessions stay.
     fn close_portal(&self, address: SocketAddr);
     /// Normal sessions in full feature phase, oldest first.
@@ -89,10 +89,10 @@ impl Plane for Reactors {
         self.hub.publish(model);
     }
 
-    fn open_portal(&self, address: SocketAddr) -> io::Result<SocketAddr> {
-        let Some(passed) = self.passed_at(address) else { return self.hub.add_portal(address) };
-        self.hub.take_portal(passed.listener()?, address);
-        Ok(address)
+    fn open_portal(&self, portal: Portal) -> io::Result<SocketAddr> {
+        let Some(passed) = self.passed_at(portal.address) else { return self.hub.add_portal(portal) };
+        self.hub.take_portal(passed.listener()?, portal);
+        Ok(portal.address)
     }
 
     fn close_portal(&self, address: SocketAddr) {

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use admin::document::Document;
+use admin::portal::DEFAULT_GROUP;
 use reactor::IoChoice;
 use reactor::passed::{Passed, Place};
 
@@ -100,6 +101,8 @@ pub struct StateSettings {
 pub struct Portal {
     /// Address and port.
     pub address: SocketAddr,
+    /// Target portal group tag.
+    pub group_tag: u16,
     /// A failure to open it is not fatal: one of the two wildcard portals of tgt's default (a host without IPv6).
     pub optional: bool,
 }
@@ -107,14 +110,19 @@ pub struct Portal {
 impl Portal {
     /// A portal that must open.
     pub fn required(address: SocketAddr) -> Portal {
-        Portal { address, optional: false }
+        Portal { address, group_tag: DEFAULT_GROUP, optional: false }
+    }
+
+    /// The same in another target portal group.
+    pub fn in_group(self, group_tag: u16) -> Portal {
+        Portal { group_tag, ..self }
     }
 
     /// tgt's default: all addresses of both families at port 3260, of which one may be missing.
     pub fn everywhere() -> Vec<Portal> {
         let ipv4 = SocketAddr::from(([0; 4], DEFAULT_PORT));
         let ipv6 = SocketAddr::from(([0u16; 8], DEFAULT_PORT));
-        vec![Portal { address: ipv4, optional: false }, Portal { address: ipv6, optional: true }]
+        vec![Portal::required(ipv4), Portal { optional: true, ..Portal::required(ipv6) }]
     }
 }
 

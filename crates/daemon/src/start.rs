@@ -283,7 +283,7 @@ fn configure(control: &Arc<Control>, settings: &Settings, kept: Option<&Document
 fn open_portals(control: &Control, portals: &[Portal]) -> Result<Vec<SocketAddr>, StartError> {
     let mut opened = Vec::new();
     for portal in portals {
-        match control.open_portal(portal.address) {
+        match control.open_portal(transport::model::Portal { address: portal.address, group_tag: portal.group_tag }) {
             Ok(address) => opened.push(address),
             Err(error) if portal.optional => tracing::info!(address = %portal.address, %error, "not listening there"),
             Err(error) => {

@@ -10,7 +10,7 @@ use admin::document::StoreFlag;
 use admin::setting::{Parameters, Redirect};
 use admin::view::{DriverState, IsnsView, TargetName};
 use target::access::AccessList;
-use transport::model::{TargetMap, UnitCell};
+use transport::model::{Portal, TargetMap, UnitCell};
 
 use crate::faults::FaultBook;
 use crate::isns::{Admitted, Inputs};
@@ -48,13 +48,15 @@ pub struct State {
     /// Name of the account that discovery proves.
     pub discovery_outgoing: Option<String>,
     /// Open portals in order of opening.
-    pub portals: Vec<SocketAddr>,
+    pub portals: Vec<Portal>,
     /// Those among them that the command line asked for: every start opens them, so that they are not kept.
     pub fixed_portals: Vec<SocketAddr>,
     /// Counts requests that may have changed the configuration.
     pub revision: u64,
     /// Portals to open again when the stopped driver starts.
-    pub stopped_portals: Vec<SocketAddr>,
+    pub stopped_portals: Vec<Portal>,
+    /// The portal groups that units were told of.
+    pub groups: BTreeSet<u16>,
     /// Default of targets made later.
     pub nop_interval: u32,
     /// Default of targets made later.
@@ -98,6 +100,7 @@ impl State {
             fixed_portals: Vec::new(),
             revision: 0,
             stopped_portals: Vec::new(),
+            groups: BTreeSet::new(),
             nop_interval,
             nop_count,
             faults,

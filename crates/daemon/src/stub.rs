@@ -11,7 +11,7 @@ use admin::reply::{Answer, Failure, Reply};
 use admin::request::{Envelope, Request};
 use admin::view::ConnectionStatRow;
 use target::NexusId;
-use transport::model::{Model, UnitCell};
+use transport::model::{Model, Portal, UnitCell};
 
 use crate::apply::Control;
 use crate::faults::FaultBook;
@@ -63,8 +63,9 @@ impl Plane for Stub {
         self.published.fetch_add(1, Ordering::SeqCst);
         *self.model.lock().expect("no panic") = Some(model);
     }
-    fn open_portal(&self, address: SocketAddr) -> io::Result<SocketAddr> {
-        self.tell(format!("open {address}"));
+    fn open_portal(&self, portal: Portal) -> io::Result<SocketAddr> {
+        self.tell(format!("open {portal}"));
+        let address = portal.address;
         if address.port() == 1 { Err(io::ErrorKind::PermissionDenied.into()) } else { Ok(address) }
     }
     fn close_portal(&self, address: SocketAddr) {

@@ -13,7 +13,7 @@ use crate::disk::erase::{self, Erasure};
 use crate::disk::marked::Marked;
 use crate::disk::streams::Streams;
 use crate::disk::thresholds::{self, Thresholds};
-use crate::operation::{Notice, Request, Step, StoreFault, StoreOp, StoreResult};
+use crate::operation::{Notice, PortIdentity, Request, Step, StoreFault, StoreOp, StoreResult};
 use crate::parameter::{Medium, Parameter, ParameterError, UnitSettings, UnitView};
 use crate::primary::buffers::Buffers;
 use crate::primary::control::{self, Interlock, QueueErrors};
@@ -93,6 +93,8 @@ pub struct Device {
     prevents: Vec<u64>,
     notices: VecDeque<Notice>,
     port_groups: TargetPortGroupSupport,
+    /// Target ports of the unit, ascending by relative port.
+    pub(crate) ports: Vec<PortIdentity>,
     flush_failed: bool,
     /// Time of the last input, and of the first: power on.
     now: u64,
@@ -141,6 +143,7 @@ impl Device {
             prevents: Vec::new(),
             notices: VecDeque::new(),
             port_groups: TargetPortGroupSupport::Both,
+            ports: Vec::new(),
             flush_failed: false,
             now: 0,
             powered: None,
@@ -247,6 +250,19 @@ impl Device {
         if replace(&mut self.port_groups, support) {
             self.notify(INQUIRY_DATA_CHANGED, None);
         }
+    }
+
+    /// The target ports of the unit: VPD page 88h lists them, beside the one that a command came through.
+    pub fn set_ports(&mut self, mut ports: Vec<PortIdentity>) {
+        ports.sort_by_key(|port| port.relative_port.0);
+        self.ports = ports;
+    }
+
+    /// IALUAE of the control extension mode page: the administrator may change the states of target port groups. Without that page, or without implicit
+    /// support, nobody has forbidden it.
+    pub fn implicit_access_enabled(&self) -> bool {
+        let implicit = matches!(self.port_groups, TargetPortGroupSupport::Implicit | TargetPortGroupSupport::Both);
+        !implicit || control::implicit_access_enabled(&self.modes)
     }
 
     /// Gates before the range check, in SAM's order: control byte, ready, medium, write protection, then fields of the CDB and parameter lengths.

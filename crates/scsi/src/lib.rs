@@ -9,6 +9,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod access_state;
 pub mod asc;
 pub mod command;
 pub mod explain;
@@ -21,6 +22,7 @@ pub mod sense;
 pub mod transport_id;
 pub mod types;
 
+pub use access_state::AccessState;
 pub use command::{CommandRow, Direction, Operation, Refusal};
 pub use outcome::{DataIn, Outcome, Status};
 pub use response::Response;

@@ -80,7 +80,7 @@ pub fn hub(seed: u64, reactors: usize, store: Arc<dyn Store>, parameters: Target
     entry.units.insert(0, Arc::new(UnitCell::new(1, 0, controller, None)));
     entry.units.insert(1, Arc::clone(&cell));
     let mut model = Model::new();
-    model.portals = vec![portal()];
+    model.portals = vec![portal().into()];
     model.targets.insert(1, Arc::new(entry));
     (Hub::new(model, reactors, Limits::default()), cell)
 }

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use device::{PortIdentity, Step, TargetPortGroupSupport};
 use scsi::command::Operation;
 use scsi::response::{Response, be16, be32};
-use scsi::{Asc, DataIn, Outcome, Sense, SenseKey, Status};
+use scsi::{AccessState, Asc, DataIn, Outcome, Sense, SenseKey, Status};
 
 use crate::attention::{ACCESS_STATE_CHANGE_FAILED, ACCESS_STATE_CHANGED};
 use crate::effect::NexusId;
@@ -22,64 +22,32 @@ const SUPPORTED_STATES: u8 = 0x80 | 0x40 | 0x08 | 0x04 | 0x02 | 0x01;
 /// IMPLICIT TRANSITION TIME in seconds: how long an initiator should wait for a transition to end.
 const TRANSITION_SECONDS: u8 = 60;
 
-/// State of a target port group, with its number on the wire.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[allow(missing_docs)]
-pub enum AccessState {
-    Optimized = 0x0,
-    NonOptimized = 0x1,
-    Standby = 0x2,
-    Unavailable = 0x3,
-    Offline = 0xe,
-    Transitioning = 0xf,
+/// The state that SET TARGET PORT GROUPS may ask for by this number: one that the medium can be in, and stay in.
+fn settable(number: u8) -> Option<AccessState> {
+    AccessState::ALL[..4].iter().copied().find(|state| state.number() == number)
 }
 
-impl AccessState {
-    /// All six.
-    pub const ALL: [AccessState; 6] = [
-        AccessState::Optimized,
-        AccessState::NonOptimized,
-        AccessState::Standby,
-        AccessState::Unavailable,
-        AccessState::Offline,
-        AccessState::Transitioning,
-    ];
-
-    /// Its number on the wire.
-    const fn number(self) -> u8 {
-        self as u8
+/// Why a command that the state does not let through is refused; `None`: the state lets everything through.
+fn refusal(state: AccessState) -> Option<Asc> {
+    match state {
+        AccessState::Optimized | AccessState::NonOptimized => None,
+        AccessState::Standby => Some(Asc(0x040b)),
+        AccessState::Unavailable => Some(Asc(0x040c)),
+        AccessState::Offline => Some(Asc(0x0412)),
+        AccessState::Transitioning => Some(Asc(0x040a)),
     }
+}
 
-    /// The state that SET TARGET PORT GROUPS may ask for by this number: one that the medium can be in, and stay in.
-    fn settable(number: u8) -> Option<AccessState> {
-        AccessState::ALL[..4].iter().copied().find(|state| state.number() == number)
-    }
-
-    /// Why a command that the state does not let through is refused; `None`: the state lets everything through.
-    fn refusal(self) -> Option<Asc> {
-        match self {
-            AccessState::Optimized | AccessState::NonOptimized => None,
-            AccessState::Standby => Some(Asc(0x040b)),
-            AccessState::Unavailable => Some(Asc(0x040c)),
-            AccessState::Offline => Some(Asc(0x0412)),
-            AccessState::Transitioning => Some(Asc(0x040a)),
-        }
-    }
-
-    /// Does the state let this operation through?
-    fn admits(self, operation: Operation) -> bool {
-        use Operation as Op;
-        match operation {
-            Op::Inquiry | Op::ReportLuns | Op::RequestSense | Op::ReportTargetPortGroups => true,
-            Op::SetTargetPortGroups | Op::LogSense | Op::ModeSense6 | Op::ModeSense10 => self != AccessState::Transitioning,
-            Op::ModeSelect6 | Op::ModeSelect10 | Op::LogSelect | Op::SendDiagnostic | Op::ReceiveDiagnosticResults => self.serves_standby(),
-            operation if crate::reservation::persistent(operation) => self.serves_standby(),
-            _ => self.refusal().is_none(),
-        }
-    }
-
-    fn serves_standby(self) -> bool {
-        self.refusal().is_none() || self == AccessState::Standby
+/// Does the state let this operation through?
+fn admits(state: AccessState, operation: Operation) -> bool {
+    use Operation as Op;
+    let serves_standby = refusal(state).is_none() || state == AccessState::Standby;
+    match operation {
+        Op::Inquiry | Op::ReportLuns | Op::RequestSense | Op::ReportTargetPortGroups => true,
+        Op::SetTargetPortGroups | Op::LogSense | Op::ModeSense6 | Op::ModeSense10 => state != AccessState::Transitioning,
+        Op::ModeSelect6 | Op::ModeSelect10 | Op::LogSelect | Op::SendDiagnostic | Op::ReceiveDiagnosticResults => serves_standby,
+        operation if crate::reservation::persistent(operation) => serves_standby,
+        _ => refusal(state).is_none(),
     }
 }
 
@@ -117,17 +85,38 @@ pub(crate) struct PortGroups {
     limited: bool,
 }
 
-/// There is no target port group with this portal group tag.
+/// A target port through which a unit can be reached, and how it begins.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Port {
+    /// The port.
+    pub identity: PortIdentity,
+    /// State of its group, as long as nothing has changed it.
+    pub state: AccessState,
+    /// Its group is preferred.
+    pub preferred: bool,
+}
+
+/// Why a state cannot be changed; nothing has changed then.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct UnknownGroup;
+pub enum AccessError {
+    /// There is no target port group with this portal group tag.
+    UnknownGroup,
+    /// An initiator has forbidden implicit changes (IALUAE = 0 in the control extension mode page).
+    Forbidden,
+}
 
 impl PortGroups {
-    /// A port is there from now on; new ones are active/optimized.
-    pub fn add(&mut self, port: &PortIdentity) {
-        if let Err(at) = self.groups.binary_search_by_key(&port.group_tag, |group| group.port.group_tag) {
-            let state = AccessState::Optimized;
-            self.groups.insert(at, PortGroup { port: port.clone(), state, before: state, preferred: false, changed_by: ChangedBy::Nothing });
-        }
+    /// A port that is not known is there from now on. True when it was not.
+    fn insert(&mut self, port: &Port) -> bool {
+        let Err(at) = self.groups.binary_search_by_key(&port.identity.group_tag, |group| group.port.group_tag) else { return false };
+        let Port { identity, state, preferred } = port.clone();
+        self.groups.insert(at, PortGroup { port: identity, state, before: state, preferred, changed_by: ChangedBy::Nothing });
+        self.look_at_states();
+        true
+    }
+
+    fn look_at_states(&mut self) {
+        self.limited = self.groups.iter().any(|group| refusal(group.state).is_some());
     }
 
     /// The ports.
@@ -148,24 +137,46 @@ impl PortGroups {
         self.groups.iter().find(|group| group.port.group_tag == port.group_tag).map_or(AccessState::Optimized, |group| group.state)
     }
 
-    fn change(&mut self, tag: u16, state: AccessState, changed_by: ChangedBy) -> Result<(), UnknownGroup> {
-        let group = self.get_mut(tag).ok_or(UnknownGroup)?;
+    fn change(&mut self, tag: u16, state: AccessState, changed_by: ChangedBy) -> Result<(), AccessError> {
+        let group = self.get_mut(tag).ok_or(AccessError::UnknownGroup)?;
         if group.state != AccessState::Transitioning {
             group.before = group.state;
         }
         (group.state, group.changed_by) = (state, changed_by);
-        self.limited = self.groups.iter().any(|group| group.state.refusal().is_some());
+        self.look_at_states();
         Ok(())
     }
 }
 
 impl Unit {
-    /// The target ports through which the unit can be reached, beside those through which nexuses came already. ALL_TG_PT registrations and REPORT TARGET PORT
-    /// GROUPS are about all of them. A new one is active/optimized.
-    pub fn add_ports(&mut self, ports: &[PortIdentity]) {
+    /// The target ports through which the unit can be reached: ALL_TG_PT registrations, REPORT TARGET PORT GROUPS and VPD page 88h are about all of them.
+    /// New ones begin as it is said here, known ones stay as they are, and others go unless a nexus came through them.
+    pub fn set_ports(&mut self, ports: &[Port]) {
+        let Unit { ports: groups, nexuses, .. } = self;
+        groups.groups.retain(|group| {
+            let same = |port: &PortIdentity| *port == group.port;
+            ports.iter().any(|port| same(&port.identity)) || nexuses.iter().any(|nexus| same(&nexus.identity.port))
+        });
         for port in ports {
-            self.ports.add(port);
+            groups.insert(port);
         }
+        groups.look_at_states();
+        self.device.set_ports(self.ports.identities());
+    }
+
+    /// A nexus came through this port.
+    pub(crate) fn meet_port(&mut self, identity: &PortIdentity) {
+        if self.ports.groups.iter().any(|group| group.port == *identity) {
+            return;
+        }
+        if self.ports.insert(&Port { identity: identity.clone(), state: AccessState::Optimized, preferred: false }) {
+            self.device.set_ports(self.ports.identities());
+        }
+    }
+
+    /// Portal group tag, state and preference of every target port group, ascending.
+    pub fn access_states(&self) -> impl Iterator<Item = (u16, AccessState, bool)> {
+        self.ports.groups.iter().map(|group| (group.port.group_tag, group.state, group.preferred))
     }
 
     /// State and preference of the target port group with this portal group tag.
@@ -176,9 +187,12 @@ impl Unit {
     /// Changes the state of a target port group, implicitly. All nexuses hear of it (6/2A06), unless the group only begins its transition.
     ///
     /// # Errors
-    /// [`UnknownGroup`]; nothing changed.
-    pub fn set_access_state(&mut self, group_tag: u16, state: AccessState) -> Result<(), UnknownGroup> {
+    /// No such group, or an initiator has forbidden it.
+    pub fn set_access_state(&mut self, group_tag: u16, state: AccessState) -> Result<(), AccessError> {
         let before = self.access_state(group_tag);
+        if before.is_some_and(|(before, _)| before != state) && !self.device.implicit_access_enabled() {
+            return Err(AccessError::Forbidden);
+        }
         self.ports.change(group_tag, state, ChangedBy::Implicit)?;
         if state != AccessState::Transitioning && before.is_none_or(|(before, _)| before != state) {
             self.attention_all(ACCESS_STATE_CHANGED, None);
@@ -189,9 +203,9 @@ impl Unit {
     /// A transition failed: the group is again what it was, and all nexuses hear of the failure (6/2A07). Nothing happens when it is not transitioning.
     ///
     /// # Errors
-    /// [`UnknownGroup`]; nothing changed.
-    pub fn fail_access_transition(&mut self, group_tag: u16) -> Result<(), UnknownGroup> {
-        let group = self.ports.get_mut(group_tag).ok_or(UnknownGroup)?;
+    /// No such group.
+    pub fn fail_access_transition(&mut self, group_tag: u16) -> Result<(), AccessError> {
+        let group = self.ports.get_mut(group_tag).ok_or(AccessError::UnknownGroup)?;
         let (state, before) = (group.state, group.before);
         if state == AccessState::Transitioning {
             self.ports.change(group_tag, before, ChangedBy::Implicit)?;
@@ -203,9 +217,9 @@ impl Unit {
     /// Makes a target port group the preferred one (PREF), or not. All nexuses hear of a change (6/2A06).
     ///
     /// # Errors
-    /// [`UnknownGroup`]; nothing changed.
-    pub fn set_preferred(&mut self, group_tag: u16, preferred: bool) -> Result<(), UnknownGroup> {
-        let group = self.ports.get_mut(group_tag).ok_or(UnknownGroup)?;
+    /// No such group.
+    pub fn set_preferred(&mut self, group_tag: u16, preferred: bool) -> Result<(), AccessError> {
+        let group = self.ports.get_mut(group_tag).ok_or(AccessError::UnknownGroup)?;
         if core::mem::replace(&mut group.preferred, preferred) != preferred {
             self.attention_all(ACCESS_STATE_CHANGED, None);
         }
@@ -225,8 +239,8 @@ impl Unit {
             return Ok(());
         }
         let state = self.ports.state(port);
-        match state.refusal() {
-            Some(asc) if !state.admits(operation) => Err(Sense::new(SenseKey::NOT_READY, asc)),
+        match refusal(state) {
+            Some(asc) if !admits(state, operation) => Err(Sense::new(SenseKey::NOT_READY, asc)),
             _ => Ok(()),
         }
     }
@@ -280,13 +294,13 @@ impl Unit {
         let mut ports = self.ports.clone();
         for (index, entry) in data.get(4..).unwrap_or_default().chunks_exact(4).enumerate() {
             let at = u16::try_from(4 + index * 4).unwrap_or(u16::MAX);
-            let state = AccessState::settable(entry[0] & 0x0f).ok_or(Sense::invalid_parameter_field(at, Some(3)))?;
+            let state = settable(entry[0] & 0x0f).ok_or(Sense::invalid_parameter_field(at, Some(3)))?;
             let unknown = Sense::invalid_parameter_field(at.saturating_add(2), Some(7));
             let tag = be16(entry, 2).ok_or(unknown)?;
             if self.access_state(tag).is_some_and(|(state, _)| state == AccessState::Transitioning) {
                 return Err(Sense::new(SenseKey::NOT_READY, Asc(0x040a)));
             }
-            ports.change(tag, state, ChangedBy::SetTargetPortGroups).map_err(|UnknownGroup| unknown)?;
+            ports.change(tag, state, ChangedBy::SetTargetPortGroups).map_err(|_| unknown)?;
         }
         let states = |ports: &PortGroups| ports.groups.iter().map(|group| group.state).collect::<Vec<_>>();
         let changed = states(&ports) != states(&self.ports);

@@ -150,9 +150,9 @@ fn explicit_changes() {
 #[test]
 fn transitions() {
     let mut bench = bench();
-    assert_eq!(bench.unit.set_access_state(9, AccessState::Standby), Err(UnknownGroup));
-    assert_eq!(bench.unit.set_preferred(9, true), Err(UnknownGroup));
-    assert_eq!(bench.unit.fail_access_transition(9), Err(UnknownGroup));
+    assert_eq!(bench.unit.set_access_state(9, AccessState::Standby), Err(AccessError::UnknownGroup));
+    assert_eq!(bench.unit.set_preferred(9, true), Err(AccessError::UnknownGroup));
+    assert_eq!(bench.unit.fail_access_transition(9), Err(AccessError::UnknownGroup));
     bench.unit.set_access_state(2, AccessState::Transitioning).unwrap();
     assert_eq!(heard(&mut bench)[..2], [None, None], "nobody hears of its beginning");
     assert_eq!(bench.sense(3, &[0; 6]), (2, 0x040a));
@@ -183,10 +183,46 @@ fn a_command_that_runs_ends_well_whatever_becomes_of_its_port() {
 #[test]
 fn ports_that_nobody_used_are_there_too() {
     let mut bench = bench();
-    bench.unit.add_ports(&[port(7), port(1)]);
+    bench.unit.set_ports(&[begins(7, AccessState::Standby), begins(1, AccessState::Offline)]);
     assert_eq!(bench.data(1, &REPORT)[..4], [0, 0, 0, 36]);
     let (cdb, mut list) = crate::testing::reserve_out(0, 0, 0, 5);
     list[20] = 0x04;
     assert_eq!(bench.status(1, &cdb, &list), Status::GOOD);
     assert_eq!(bench.unit.reservations().registered(), 3, "ALL_TG_PT means all of them");
+    let page = bench.data(1, &[0x12, 1, 0x88, 1, 0, 0]);
+    assert_eq!(page.windows(9).filter(|text| text.starts_with(b",t,0x000")).map(|text| text[8]).collect::<Vec<_>>(), *b"127");
+    let states = |bench: &Bench| bench.unit.access_states().map(|(tag, state, _)| (tag, state)).collect::<Vec<_>>();
+    use AccessState as State;
+    assert_eq!(states(&bench), [(1, State::Optimized), (2, State::Optimized), (7, State::Standby)], "a state is where a port begins");
+    bench.unit.set_ports(&[begins(1, State::Optimized)]);
+    assert_eq!(states(&bench), [(1, State::Optimized), (2, State::Optimized)], "there still is a session of the second");
+    bench.unit.detach(NexusId(3));
+    bench.unit.set_ports(&[begins(1, State::Optimized)]);
+    assert_eq!(states(&bench), [(1, State::Optimized)]);
+}
+
+fn begins(number: u16, state: AccessState) -> Port {
+    Port { identity: port(number), state, preferred: false }
+}
+
+#[test]
+fn initiators_may_forbid_implicit_changes() {
+    let mut bench = bench();
+    let page = |enabled: u8| {
+        let mut list = vec![0, 0, 0, 0, 0x4a, 1, 0, 28, 4 | enabled];
+        list.resize(36, 0);
+        list
+    };
+    let select = [0x15, 0x10, 0, 0, 36, 0];
+    assert_eq!(bench.data(1, &[0x1a, 8, 0x0a, 1, 36, 0])[8], 5, "allowed at first");
+    assert_eq!(bench.status(1, &select, &page(0)), Status::GOOD);
+    assert_eq!(bench.unit.set_access_state(2, AccessState::Standby), Err(AccessError::Forbidden));
+    assert_eq!(bench.unit.set_access_state(2, AccessState::Optimized), Ok(()), "that is no change");
+    assert_eq!(bench.unit.access_state(2), Some((AccessState::Optimized, false)));
+    bench.unit.set_target_port_group_support(TargetPortGroupSupport::Explicit);
+    assert_eq!(bench.unit.set_access_state(2, AccessState::Standby), Ok(()), "the bit means nothing without implicit support");
+    bench.unit.set_target_port_group_support(TargetPortGroupSupport::Both);
+    heard(&mut bench);
+    assert_eq!(bench.status(1, &select, &page(1)), Status::GOOD);
+    assert_eq!(bench.unit.set_access_state(2, AccessState::NonOptimized), Ok(()));
 }

@@ -86,7 +86,7 @@ impl Unit {
     pub fn attach(&mut self, nexus: NexusId, identity: NexusIdentity) {
         let port = identity.port.clone();
         if self.nexuses.attach(nexus, identity) {
-            self.ports.add(&port);
+            self.meet_port(&port);
             self.counters.attach(nexus);
             self.attention_one(nexus, Asc::POWER_ON_OR_RESET);
         }

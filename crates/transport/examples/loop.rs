@@ -104,7 +104,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut server = start(&hub, 0, options.io)?;
     let portal = server.listen(SocketAddr::from(([127, 0, 0, 1], options.port)))?;
     let mut model = Model::clone(&hub.model());
-    model.portals = vec![portal];
+    model.portals = vec![portal.into()];
     hub.publish(model);
     println!("iscsi://{portal}/{NAME}/1");
     server.run(&AtomicBool::new(false));

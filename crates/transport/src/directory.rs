@@ -4,11 +4,8 @@ use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 
 use iscsi::{Authentication, Directory, TargetLookup, TargetOffer, TargetParameters, TargetRecord};
 
-use crate::model::{Model, TargetEntry};
+use crate::model::{DEFAULT_GROUP, Model, Portal, TargetEntry};
 use crate::redirect::{Place, Redirection};
-
-/// The one target portal group: every portal leads to every unit.
-pub const GROUP_TAG: u16 = 1;
 
 /// A [`Directory`] over one snapshot.
 #[derive(Clone, Copy)]
@@ -35,11 +32,12 @@ impl<'a> DirectoryView<'a> {
 
     fn addresses(&self, entry: &TargetEntry, local: SocketAddr) -> Vec<String> {
         if let Some(Redirection::Place(place)) = &entry.redirect {
-            return vec![format!("{},{GROUP_TAG}", address_of(place))];
+            // The groups of another daemon are not known here.
+            return vec![format!("{},{DEFAULT_GROUP}", address_of(place))];
         }
         let mut addresses = Vec::new();
         for portal in self.reachable(local) {
-            let text = format!("{portal},{GROUP_TAG}");
+            let text = format!("{},{}", portal.address, portal.group_tag);
             if !addresses.contains(&text) {
                 addresses.push(text);
             }
@@ -48,16 +46,16 @@ impl<'a> DirectoryView<'a> {
     }
 
     /// Portals as the initiator on this connection can use them: a wildcard stands for the address it came to.
-    fn reachable(&self, local: SocketAddr) -> impl Iterator<Item = SocketAddr> + use<'a> {
+    fn reachable(&self, local: SocketAddr) -> impl Iterator<Item = Portal> + use<'a> {
         let local = plain(local);
-        let portals: &'a [SocketAddr] = &self.model.portals;
+        let portals: &'a [Portal] = &self.model.portals;
         portals.iter().filter_map(move |&portal| {
-            let portal = plain(portal);
-            if !portal.ip().is_unspecified() {
-                return Some(portal);
+            let address = plain(portal.address);
+            if !address.ip().is_unspecified() {
+                return Some(Portal { address, ..portal });
             }
-            let reaches = portal.is_ipv4() == local.is_ipv4() || portal.is_ipv6();
-            reaches.then(|| SocketAddr::new(local.ip(), portal.port()))
+            let reaches = address.is_ipv4() == local.is_ipv4() || address.is_ipv6();
+            reaches.then(|| Portal { address: SocketAddr::new(local.ip(), address.port()), ..portal })
         })
     }
 }
@@ -144,11 +142,17 @@ mod tests {
 
     fn model(portals: &[&str]) -> Model {
         let mut model = Model::new();
-        model.portals = portals.iter().map(|text| text.parse().expect("an address")).collect();
+        model.portals = portals.iter().map(|text| portal(text)).collect();
         let access = target::access::AccessList { addresses: vec!["ALL".into()], names: Vec::new() };
         let entry = TargetEntry { access, ..TargetEntry::new(1, "iqn.2026-01.test:one") };
         model.targets.insert(1, Arc::new(entry));
         model
+    }
+
+    /// `ADDRESS` or `ADDRESS,TAG`.
+    fn portal(text: &str) -> Portal {
+        let (address, tag) = text.split_once(',').unwrap_or((text, "1"));
+        Portal { address: address.parse().expect("an address"), group_tag: tag.parse().expect("a tag") }
     }
 
     fn addresses(portals: &[&str], local: &str) -> Vec<String> {
@@ -162,6 +166,7 @@ mod tests {
         assert_eq!(addresses(&["0.0.0.0:3260", "10.0.0.1:3261"], "10.0.0.9:3260"), ["10.0.0.9:3260,1", "10.0.0.1:3261,1"]);
         assert_eq!(addresses(&["[::]:3260", "0.0.0.0:3260"], "[::ffff:10.0.0.9]:3260"), ["10.0.0.9:3260,1"]);
         assert_eq!(addresses(&["0.0.0.0:3260", "[::]:3260"], "[fe80::1%3]:3260"), ["[fe80::1]:3260,1"]);
+        assert_eq!(addresses(&["0.0.0.0:3260,7", "10.0.0.1:3261,300"], "10.0.0.9:3260"), ["10.0.0.9:3260,7", "10.0.0.1:3261,300"]);
     }
 
     #[test]

@@ -18,7 +18,7 @@ use scsi::Asc;
 use target::{Effect, NexusId};
 
 use crate::limits::{Limits, MAILBOX};
-use crate::model::{Model, SharedModel, UnitCell};
+use crate::model::{Model, Portal, SharedModel, UnitCell};
 use crate::redirect::{Question, Redirector, Ticket, Verdict};
 use crate::session::{Admission, Registry, SessionCounters, SessionView, Visit};
 
@@ -34,7 +34,7 @@ pub struct LinkKey {
 /// What reactors and the control thread tell a reactor.
 pub(crate) enum Message {
     /// An accepted socket is yours. `descriptor`: unless the driver's handles are good for all reactors (the simulator's).
-    Adopt { socket: reactor::Handle, descriptor: Option<OwnedFd>, local: SocketAddr, remote: SocketAddr },
+    Adopt { socket: reactor::Handle, descriptor: Option<OwnedFd>, local: SocketAddr, remote: SocketAddr, group_tag: u16 },
     /// Carry this out: it concerns a nexus of yours.
     Effect { cell: Arc<UnitCell>, effect: Effect },
     /// Look at this unit: someone else moved it.
@@ -46,9 +46,9 @@ pub(crate) enum Message {
     /// Where the target of a login of yours is.
     Found { link: LinkKey, verdict: Verdict },
     /// Open a portal.
-    Listen { address: SocketAddr, reply: SyncSender<io::Result<SocketAddr>> },
+    Listen { portal: Portal, reply: SyncSender<io::Result<SocketAddr>> },
     /// A portal that is open already.
-    Take { socket: OwnedFd, address: SocketAddr },
+    Take { socket: OwnedFd, portal: Portal },
     /// Close a portal.
     Unlisten { address: SocketAddr, reply: SyncSender<bool> },
 }
@@ -189,15 +189,15 @@ impl Hub {
     }
 
     /// Opens a portal; port 0 chooses one. The answer is the address that listens. Waits for reactor 0, which must run.
-    pub fn add_portal(&self, address: SocketAddr) -> io::Result<SocketAddr> {
+    pub fn add_portal(&self, portal: Portal) -> io::Result<SocketAddr> {
         let (reply, answer) = sync_channel(1);
-        self.force(0, Message::Listen { address, reply });
+        self.force(0, Message::Listen { portal, reply });
         answer.recv_timeout(ANSWER_TIMEOUT).map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
     }
 
-    /// Takes a socket that listens on `address` as a portal.
-    pub fn take_portal(&self, socket: OwnedFd, address: SocketAddr) {
-        self.force(0, Message::Take { socket, address });
+    /// Takes a socket that listens on its address as a portal.
+    pub fn take_portal(&self, socket: OwnedFd, portal: Portal) {
+        self.force(0, Message::Take { socket, portal });
     }
 
     /// True when every reactor has turned within `patience` from now: what a watchdog wants to know.

@@ -1,12 +1,15 @@
 //! The published model: immutable snapshots, swapped atomically by the control thread, read by reactors without a lock.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use arc_swap::ArcSwap;
+use device::PortIdentity;
 use iscsi::{Account, Authentication, TargetParameters};
+use scsi::RelativePort;
 use store::Store;
 
 use crate::redirect::Redirection;
@@ -20,7 +23,7 @@ pub struct Model {
     /// Targets by tid.
     pub targets: TargetMap,
     /// Portals that listen now; SendTargets lists them all.
-    pub portals: Vec<SocketAddr>,
+    pub portals: Vec<Portal>,
     /// Discovery accounts.
     pub discovery: Authentication,
 }
@@ -36,6 +39,39 @@ impl Default for Model {
     fn default() -> Model {
         Model::new()
     }
+}
+
+/// Tag of the portal group of a portal for which none was named.
+pub const DEFAULT_GROUP: u16 = 1;
+
+/// Where connections are accepted. Portals of one group are one target port of every target.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Portal {
+    /// Address and TCP port.
+    pub address: SocketAddr,
+    /// Target portal group tag, and the relative number of the target port that the group is. Not 0: that is no relative port.
+    pub group_tag: u16,
+}
+
+impl From<SocketAddr> for Portal {
+    fn from(address: SocketAddr) -> Portal {
+        Portal { address, group_tag: DEFAULT_GROUP }
+    }
+}
+
+/// As in a TargetAddress; the group is left out when it is the first.
+impl fmt::Display for Portal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.group_tag {
+            DEFAULT_GROUP => self.address.fmt(f),
+            tag => write!(f, "{},{tag}", self.address),
+        }
+    }
+}
+
+/// The target port that a portal group is.
+pub fn port(target_name: &str, group_tag: u16) -> PortIdentity {
+    PortIdentity { target_name: target_name.to_owned(), group_tag, relative_port: RelativePort(group_tag) }
 }
 
 /// The targets of a model, found by number and by name.

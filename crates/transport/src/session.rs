@@ -5,17 +5,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use device::PortIdentity;
 use iscsi::{LoginStatus, LoginSummary};
-use scsi::RelativePort;
 use target::{NexusId, NexusIdentity};
 
-use crate::directory::GROUP_TAG;
 use crate::limits::Limits;
-use crate::model::{Model, UnitCell};
-
-/// The one target port of a target: all portals belong to one portal group.
-const RELATIVE_PORT: RelativePort = RelativePort(1);
+use crate::model::{Model, UnitCell, port};
 
 /// What `tgtadm` shows of a connection's traffic; written by its reactor, read by the control thread.
 #[derive(Default, Debug)]
@@ -72,6 +66,8 @@ pub(crate) struct Visit {
     pub reactor: usize,
     pub peer: SocketAddr,
     pub local: SocketAddr,
+    /// Portal group of the portal.
+    pub group_tag: u16,
 }
 
 /// Answer to a login.
@@ -145,7 +141,7 @@ impl Registry {
         limits: &Limits,
     ) -> Admission {
         let tid = summary.target.as_ref().map(|(tid, _)| *tid);
-        let older = self.sessions.values().find(|session| session.is_of(summary, tid));
+        let older = self.sessions.values().find(|session| session.is_of(summary, tid, visit.group_tag));
         if let Some(older) = older {
             return match summary.tsih {
                 0 => Admission::After(older.nexus),
@@ -177,7 +173,7 @@ impl Registry {
         let nexus = NexusId(self.next_nexus << 8 | (visit.reactor as u64 & 0xff));
         self.next_nexus += 1;
         let (tid, target_name) = summary.target.clone().unzip();
-        let port = PortIdentity { target_name: target_name.unwrap_or_default(), group_tag: GROUP_TAG, relative_port: RELATIVE_PORT };
+        let port = port(&target_name.unwrap_or_default(), visit.group_tag);
         let identity = NexusIdentity { initiator_name: summary.initiator_name.clone(), isid: summary.isid, port };
         for cell in &units {
             cell.lock().attach(nexus, identity.clone());
@@ -247,9 +243,13 @@ impl Registry {
 }
 
 impl Session {
-    fn is_of(&self, summary: &LoginSummary, tid: Option<i32>) -> bool {
-        // Discovery sessions of one initiator port may overlap: nothing of theirs can clash, and some initiators use one ISID for all.
-        self.tid == tid && tid.is_some() && self.identity.isid == summary.isid && self.identity.initiator_name == summary.initiator_name
+    fn is_of(&self, summary: &LoginSummary, tid: Option<i32>, group_tag: u16) -> bool {
+        // Through another portal group it is another I_T nexus. Discovery sessions of one initiator port may overlap: nothing of theirs can clash, and some initiators use one ISID for all.
+        self.tid == tid
+            && tid.is_some()
+            && self.identity.port.group_tag == group_tag
+            && self.identity.isid == summary.isid
+            && self.identity.initiator_name == summary.initiator_name
     }
 
     fn view(&self) -> SessionView {

@@ -11,14 +11,14 @@ use std::time::{Duration, Instant};
 use device::{Device, Medium, UnitSettings};
 use iscsi::initiator::{Command, Completion, Connection, Event, Settings};
 use reactor::Epoll;
-use scsi::{BlockSize, Lun};
+use scsi::{AccessState, BlockSize, Lun};
 use store::{Memory, Store};
 use target::Unit;
 use target::access::AccessList;
 use transport::hub::Hub;
 use transport::iscsi_tcp::{Server, ServerCounters};
 use transport::limits::Limits;
-use transport::model::{Model, TargetEntry, UnitCell};
+use transport::model::{Model, Portal, TargetEntry, UnitCell};
 
 const TARGET: &str = "iqn.2026-01.test:disk";
 const INITIATOR: &str = "iqn.2026-01.test:host";
@@ -100,7 +100,7 @@ impl House {
             .collect();
         let portal = told.recv().expect("a portal");
         let mut model = Model::clone(&hub.model());
-        model.portals = vec![portal];
+        model.portals = vec![portal.into()];
         hub.publish(model);
         House { hub, portal, stop, threads, counters }
     }
@@ -467,14 +467,49 @@ fn units_come_and_go_under_a_session() {
 #[test]
 fn portals_open_and_close_live() {
     let house = House::plain();
-    let portal = house.hub.add_portal(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a second portal");
+    let portal = house.hub.add_portal(SocketAddr::from(([127, 0, 0, 1], 0)).into()).expect("a second portal");
     let mut host = Host::new(portal, Settings::new(INITIATOR, Some(TARGET)));
-    assert!(house.hub.add_portal(portal).is_err(), "busy");
+    assert!(house.hub.add_portal(portal.into()).is_err(), "busy");
     assert!(house.hub.remove_portal(portal));
     assert!(!house.hub.remove_portal(portal));
     assert_eq!(host.run(Command::new(1, &[0; 6])).status, 0, "connections outlive their portal");
     std::thread::sleep(Duration::from_millis(50));
     assert!(TcpStream::connect(portal).is_err());
+    house.end();
+}
+
+#[test]
+fn a_portal_group_is_a_target_port() {
+    let house = House::plain();
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    let portal = house.hub.add_portal(Portal { address: any, group_tag: 7 }).expect("a second portal");
+    let mut model = Model::clone(&house.hub.model());
+    model.portals.push(Portal { address: portal, group_tag: 7 });
+    house.hub.publish(model);
+    let settings = || Settings::new(INITIATOR, Some(TARGET));
+    let mut first = Host::new(house.portal, settings());
+    let mut second = Host::new(portal, settings());
+    assert_eq!(house.hub.sessions().len(), 2, "one initiator port through two target ports");
+    let inquiry = |host: &mut Host, page: u8| host.run(Command::new(1, &[0x12, 1, page, 2, 0, 0]).reading(512)).data_in;
+    for (host, tag) in [(&mut first, 1), (&mut second, 7)] {
+        let page = inquiry(host, 0x83);
+        let designators = [0x51, 0x94, 0, 4, 0, 0, 0, tag, 0x51, 0x95, 0, 4, 0, 0, 0, tag];
+        assert!(page.windows(16).any(|bytes| bytes == designators), "{page:?}");
+        assert!(page.windows(9).any(|bytes| bytes == format!(",t,0x000{tag}").as_bytes()));
+        let ports = inquiry(host, 0x88);
+        assert_eq!(ports.windows(5).filter(|bytes| bytes == b",t,0x").count(), 2);
+    }
+    house.cell().lock().set_access_state(7, AccessState::Standby).expect("a group");
+    assert_eq!(first.run(read(0, 512)).status, 0);
+    assert_eq!(second.run(read(0, 512)).sense[12..14], [0x04, 0x0b]);
+    let mut discovery = Host::new(portal, Settings::new(INITIATOR, None));
+    let tag = discovery.core.text(b"SendTargets=All\0");
+    let pairs = discovery.wait(|event| match event {
+        Event::Text { tag: done, pairs } if *done == tag => Some(pairs.clone()),
+        _ => None,
+    });
+    let addresses: Vec<&str> = pairs.iter().filter(|(key, _)| key == "TargetAddress").map(|(_, value)| value.as_str()).collect();
+    assert_eq!(addresses, [format!("{},1", house.portal), format!("{portal},7")]);
     house.end();
 }
 

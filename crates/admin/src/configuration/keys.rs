@@ -36,7 +36,12 @@ pub const KEYS: &[Key] = &[
     row(Global, "default-driver", "DRIVER", "driver of targets that name none: iscsi"),
     row(Global, "ignore-errors", "yes", "go on after a failing call"),
     row(Global, "control-port", "N", "which daemon, unless --control-port says so"),
-    row(Global, "portal", "ADDRESS[:PORT]", "listen there, too; may repeat; IPv6 addresses stand in brackets"),
+    row(
+        Global,
+        "portal",
+        "ADDRESS[:PORT][,GROUP]",
+        "listen there, too; may repeat; IPv6 addresses stand in brackets; portals of one group are one target port",
+    ),
     row(Global, "incomingdiscoveryuser", "USER SECRET", "who may discover; may repeat"),
     row(Global, "outgoingdiscoveryuser", "USER SECRET", "with what discovery proves itself to initiators"),
     row(Global, "iSNS", "On", "register at a name server"),

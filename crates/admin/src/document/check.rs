@@ -1,7 +1,7 @@
 //! What makes no sense in a document, beyond its types. Everything is told at once, each with the field and with what is allowed.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use scsi::BlockSize;
 
@@ -101,16 +101,16 @@ impl Document {
         let mut seen = BTreeMap::new();
         for (at, text) in portals.iter().enumerate() {
             let portal = match Portal::parse(text) {
-                Ok(portal) => portal.to_string(),
+                Ok(portal) => portal.numeric(),
                 Err(error) => {
                     finder.tell_at("portals", at, error);
                     continue;
                 }
             };
-            match portal.parse::<SocketAddr>() {
-                Err(_) => finder.tell_at("portals", at, format!("`{text}` is not numeric: write 192.0.2.1, 192.0.2.1:3260 or [2001:db8::1]:3260")),
-                Ok(address) if address.port() == 0 => {}
-                Ok(address) => {
+            match portal {
+                None => finder.tell_at("portals", at, format!("`{text}` is not numeric: write 192.0.2.1, 192.0.2.1:3260 or [2001:db8::1]:3260")),
+                Some(address) if address.port() == 0 => {}
+                Some(address) => {
                     if let Some(first) = seen.insert(address, at) {
                         finder.tell_at("portals", at, format!("{address} is there already, at portals[{first}]"));
                     }
@@ -247,6 +247,8 @@ fn check_unit(finder: &mut Finder<'_>, unit: &Unit) {
     }
     let codes: Vec<(u8, u8)> = unit.mode_pages.iter().map(|page| (page.page, page.subpage)).collect();
     finder.unique("mode_pages", &codes, |(page, subpage)| format!("page {page:#04x}, subpage {subpage:#04x}"));
+    let groups: Vec<u16> = unit.access_states.iter().map(|access| access.group).collect();
+    finder.unique("access_states", &groups, |group| format!("group {group}"));
     for (at, rule) in unit.faults.iter().enumerate() {
         if let Err(error) = fault::grammar::parse(rule) {
             finder.tell_at("faults", at, error.to_string());

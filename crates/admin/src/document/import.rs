@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Account, Document, Isns, KeyValue, ModePage, Secret, Size, StoreFlag, Target, Unit, UnitType};
+use super::{Access, Account, Alua, Document, Isns, KeyValue, ModePage, Secret, Size, StoreFlag, Target, Unit, UnitType};
 use crate::configuration::targets::{self, Configuration, Step, UnitStep};
 use crate::setting::{RedirectReason, TargetSetting};
 use crate::{size, unit_setting};
@@ -211,6 +211,8 @@ fn set(unit: &mut Unit, name: &str, value: &str) -> Result<(), String> {
         "rotation_rate" => unit.rotation_rate = number(value)?,
         "path" => unit.path = text(),
         "mode_page" => unit.record_page(ModePage::parse(value)?),
+        "alua" => unit.alua = Some(Alua::from_word(value).ok_or("the words are none, implicit, explicit and both")?),
+        "access_state" => unit.record_access(Access::parse(value)?),
         _ => return Err("it has no place in a scuzzy.toml".into()),
     }
     Ok(())

@@ -4,7 +4,8 @@
 //! [`check`] says what makes no sense in it, [`settle`] gives it the form in which two documents can be compared, and [`plan`] tells which requests
 //! make one out of the other.
 
-pub mod check;
+pub mod access;
+mod check;
 pub mod import;
 pub mod plan;
 pub mod read;
@@ -22,6 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::request::RunState;
 use crate::setting::{Key, RedirectReason};
+pub use access::{Access, Alua};
 pub use unit::{Unit, UnitType};
 pub use value::{KeyValue, ModePage, Secret, Size, StoreFlag};
 

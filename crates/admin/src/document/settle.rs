@@ -2,7 +2,6 @@
 //! configurations are the same when their settled and [sorted](Document::sorted) forms are equal.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
 
 use super::{Document, Fault, KeyValue, System, Target};
 use crate::portal::Portal;
@@ -54,8 +53,9 @@ fn portals(wanted: Option<&Vec<String>>, running: &[String]) -> Vec<String> {
     let fixed: BTreeSet<String> = found.iter().cloned().collect();
     let mut open: Vec<&String> = running.iter().filter(|portal| !fixed.contains(*portal)).collect();
     for portal in &mut found {
-        let Some(any) = portal.parse::<SocketAddr>().ok().filter(|address| address.port() == 0) else { continue };
-        if let Some(at) = open.iter().position(|open| open.parse::<SocketAddr>().is_ok_and(|open| open.ip() == any.ip())) {
+        let Some(any) = Portal::parse(portal).ok().filter(|portal| portal.port == 0) else { continue };
+        if let Some(at) = open.iter().position(|open| Portal::parse(open).is_ok_and(|open| (open.host, open.group) == (any.host.clone(), any.group)))
+        {
             portal.clone_from(open.remove(at));
         }
     }

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ModePage, Size, StoreFlag};
+use super::{Access, Alua, ModePage, Size, StoreFlag};
 use crate::request::UnitNew;
 
 /// What a unit is.
@@ -134,6 +134,13 @@ pub struct Unit {
     /// Mode pages instead of the type's own: `page:subpage:size:byte:byte:…`, missing bytes are zeros.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mode_pages: Vec<ModePage>,
+    /// Which changes of access states initiators are told of, and may ask for: `both` when left out, `none`, `implicit`, `explicit`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alua: Option<Alua>,
+    /// How target port groups begin that are not active/optimized: `group:state` or `group:state:preferred`. The states are `optimized`, `non-optimized`,
+    /// `standby`, `unavailable`, `offline`, `transitioning`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub access_states: Vec<Access>,
     /// Fault rules: `op=WRITE10,lba=0,len=8,key=3,asc=0x0c02`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub faults: Vec<String>,
@@ -231,6 +238,7 @@ impl Unit {
             ("rotation_rate", self.rotation_rate.map(|number| Value::Number(number.into()))),
             ("sense_format", flag(self.sense_format)),
             ("online", flag(self.online)),
+            ("alua", self.alua.map(|alua| Value::Text(alua.word().into()))),
         ]
     }
 
@@ -256,6 +264,17 @@ impl Unit {
     /// A mode page is the type's own again.
     pub fn forget_page(&mut self, page: u8, subpage: u8) {
         self.mode_pages.retain(|known| (known.page, known.subpage) != (page, subpage));
+    }
+
+    /// The state of a target port group was set.
+    pub fn record_access(&mut self, access: Access) {
+        self.forget_access(access.group);
+        self.access_states.push(access);
+    }
+
+    /// A target port group begins as others do.
+    pub fn forget_access(&mut self, group: u16) {
+        self.access_states.retain(|known| known.group != group);
     }
 
     /// Leaves out what a new unit has anyway, and puts lists in order.
@@ -284,6 +303,9 @@ impl Unit {
         self.flags.sort_unstable();
         self.flags.dedup();
         self.mode_pages.sort();
+        self.alua.take_if(|alua| *alua == Alua::Both);
+        self.access_states.retain(|access| !access.is_default());
+        self.access_states.sort();
         for rule in &mut self.faults {
             if let Ok(spec) = fault::grammar::parse(rule) {
                 *rule = fault::grammar::render(&spec);

@@ -291,7 +291,7 @@ pub(super) const USAGE: &[(&str, &str)] = &[
         "use it for a target, or for discovery; --outgoing: the target proves itself with it",
     ),
     ("--mode account --op unbind [--tid <id>] --user <name> [--outgoing]", "take that back"),
-    ("--mode portal --op new --params portal=<address>[:<port>]", "listen there, too"),
+    ("--mode portal --op new --params portal=<address>[:<port>][,<group>]", "listen there, too"),
     ("--mode portal --op delete --params portal=<address>:<port>", "stop listening there"),
     ("--mode portal --op show", "list where the daemon listens"),
     ("--mode lld --op start", "start a driver"),

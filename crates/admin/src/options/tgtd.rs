@@ -117,7 +117,7 @@ pub const FLAGS: &[Flag] = &[
     flag("debug", 'd', Required, "debuglevel", "print debugging information").taking(Values::Words(&["0", "1"])),
     flag("version", 'V', Bare, "", "print version and exit"),
     flag("help", 'h', Bare, "", "display this help and exit"),
-    own("iscsi", Required, "LIST", "portal=ADDR[:PORT], nop_interval=N, nop_count=N"),
+    own("iscsi", Required, "LIST", "portal=ADDR[:PORT][,GROUP], nop_interval=N, nop_count=N"),
     own("no-faults", Bare, "", "refuse every fault rule"),
     own("seed", Required, "N", "seed of fault decisions"),
     own("io", Required, "DRIVER", "auto, uring or epoll").taking(Values::Words(&["auto", "uring", "epoll"])),
@@ -220,7 +220,7 @@ fn refuse(message: &str) -> Usage {
 /// Items are known by their beginning, others are ignored, as in tgt; but an address that cannot be meant is refused instead of listening everywhere.
 fn iscsi(daemon: &mut Daemon, list: &str) -> Result<(), Usage> {
     let count = |text: &str| number::in_range(text, 0, u32::MAX.into()).and_then(|value| u32::try_from(value).ok()).unwrap_or_default();
-    for item in list.split(',') {
+    for item in with_groups(list) {
         if let Some(address) = item.strip_prefix("portal=") {
             daemon.portals.push(Portal::parse(address).map_err(|why| refuse(&why))?);
         } else if let Some(value) = item.strip_prefix("nop_interval=") {
@@ -230,6 +230,18 @@ fn iscsi(daemon: &mut Daemon, list: &str) -> Result<(), Usage> {
         }
     }
     Ok(())
+}
+
+/// The items of a list. A number alone is the group of the portal before it.
+fn with_groups(list: &str) -> Vec<String> {
+    let mut items: Vec<String> = Vec::new();
+    for item in list.split(',') {
+        match items.last_mut().filter(|last| last.starts_with("portal=")) {
+            Some(portal) if !item.is_empty() && item.bytes().all(|digit| digit.is_ascii_digit()) => *portal = format!("{portal},{item}"),
+            _ => items.push(item.to_owned()),
+        }
+    }
+    items
 }
 
 /// `--help`.
@@ -259,10 +271,10 @@ mod tests {
 
     #[test]
     fn options_of_tgt() {
-        let given = daemon("-f -C 0x10 -t 4 --pid-file=/run/x -d 1 junk --iscsi portal=127.0.0.1:13300,nop_interval=5,nop_count=6,foo");
+        let given = daemon("-f -C 0x10 -t 4 --pid-file=/run/x -d 1 junk --iscsi portal=127.0.0.1:13300,2,nop_interval=5,nop_count=6,foo");
         assert_eq!((given.foreground, given.nodaemonize, given.control_port, given.io_threads, given.debug), (true, false, 16, 4, true));
         assert_eq!(given.pid_file, Some("/run/x".into()));
-        assert_eq!(given.portals, [Portal { host: "127.0.0.1".into(), port: 13300 }]);
+        assert_eq!(given.portals, [Portal { host: "127.0.0.1".into(), port: 13300, group: 2 }]);
         assert_eq!((given.nop_interval, given.nop_count), (5, 6));
         assert_eq!(daemon(""), Daemon::default());
         assert!(daemon("--no").nodaemonize, "--no-faults came later");

@@ -23,6 +23,7 @@ fn controller() -> UnitView {
         path: None,
         sync: false,
         direct: false,
+        port_groups: Vec::new(),
     }
 }
 

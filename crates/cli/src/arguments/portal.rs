@@ -29,8 +29,8 @@ pub enum PortalAction {
     },
     /// Listen on more addresses
     Add {
-        /// ADDRESS[:PORT]; IPv6 in brackets; port 0 takes a free one
-        #[arg(required = true, value_name = "ADDRESS[:PORT]", value_parser = serve_address)]
+        /// ADDRESS[:PORT][,GROUP]; IPv6 in brackets; port 0 takes a free one; each GROUP is a target port of its own [default: 1]
+        #[arg(required = true, value_name = "ADDRESS[:PORT][,GROUP]", value_parser = serve_address)]
         portals: Vec<String>,
     },
     /// Stop listening; sessions stay

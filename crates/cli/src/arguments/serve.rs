@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
 
-use daemon::size;
+use daemon::{Portal, size};
 
 use super::parse_seed;
 
@@ -35,8 +35,8 @@ pub struct Serve {
     pub state_fresh: bool,
 
     /// Listen on ADDRESS[:PORT]; IPv6 in brackets; port 0 takes a free one; may repeat [default: 127.0.0.1:3260]
-    #[arg(long, value_name = "ADDRESS[:PORT]", value_parser = parse_portal)]
-    pub portal: Vec<SocketAddr>,
+    #[arg(long, value_name = "ADDRESS[:PORT][,GROUP]", value_parser = parse_portal)]
+    pub portal: Vec<Portal>,
 
     /// Name of the target
     #[arg(long, value_name = "IQN", default_value = "iqn.2026-11.io.scuzzy:disk", value_parser = parse_name)]
@@ -127,8 +127,14 @@ pub struct Serve {
     pub quiet: bool,
 }
 
-/// `ADDRESS[:PORT]`, an IPv6 address in brackets when a port follows. The port of iSCSI is the default.
-fn parse_portal(text: &str) -> Result<SocketAddr, String> {
+/// `ADDRESS[:PORT][,GROUP]`, an IPv6 address in brackets when a port follows. The port of iSCSI is the default, and group 1.
+fn parse_portal(text: &str) -> Result<Portal, String> {
+    let Some((place, group)) = text.split_once(',') else { return parse_address(text).map(Portal::required) };
+    let group = group.parse().ok().filter(|group| *group != 0).ok_or("a portal group has a number from 1 to 65535")?;
+    parse_address(place).map(|address| Portal::required(address).in_group(group))
+}
+
+fn parse_address(text: &str) -> Result<SocketAddr, String> {
     if let Ok(address) = text.parse::<SocketAddr>() {
         return Ok(address);
     }
@@ -180,8 +186,10 @@ mod tests {
             ("localhost:5", "127.0.0.1:5"),
             ("localhost", "127.0.0.1:3260"),
         ] {
-            assert_eq!(parse_portal(text).map(|a| a.to_string()).as_deref(), Ok(want), "{text}");
+            assert_eq!(parse_portal(text).map(|portal| portal.address.to_string()).as_deref(), Ok(want), "{text}");
         }
+        assert_eq!(parse_portal("[::1]:99,2"), Ok(Portal::required(([0u16, 0, 0, 0, 0, 0, 0, 1], 99).into()).in_group(2)));
+        assert!(["127.0.0.1,0", "127.0.0.1,", ",2"].iter().all(|text| parse_portal(text).is_err()));
         assert!(parse_portal("127.0.0.1:99999").is_err());
         assert!(parse_portal("").is_err());
     }

@@ -79,6 +79,23 @@ pub enum UnitAction {
     },
     /// Put another medium under a unit while it is used; commands that run end on the old one
     Swap(UnitSwap),
+    /// Show the target port groups of a unit, or change the access state of one; its sessions hear of it
+    ///
+    /// Each portal group is a target port group. The state is kept for the time when there is such a group, too.
+    AccessState {
+        /// The unit
+        #[arg(value_name = "TARGET/LUN")]
+        unit: UnitPlace,
+        /// Portal group tag
+        #[arg(value_parser = clap::value_parser!(u16).range(1..), requires = "state")]
+        group: Option<u16>,
+        /// New state
+        #[arg(value_parser = scsi::AccessState::ALL.map(scsi::AccessState::word))]
+        state: Option<String>,
+        /// The group is preferred; otherwise it is not
+        #[arg(long, requires = "state")]
+        preferred: bool,
+    },
     /// Reset a unit: its commands end aborted, its sessions hear of it, a failed flush is forgotten
     Reset {
         /// The unit

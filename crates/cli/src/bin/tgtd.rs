@@ -186,7 +186,7 @@ fn portals(options: &Options) -> Result<Vec<Portal>, String> {
     for portal in &options.portals {
         let found = (portal.host.as_str(), portal.port).to_socket_addrs().map_err(|error| format!("portal '{portal}': {error}"))?;
         let address = found.into_iter().next().ok_or_else(|| format!("portal '{portal}': no address"))?;
-        portals.push(Portal::required(address));
+        portals.push(Portal::required(address).in_group(portal.group));
     }
     Ok(portals)
 }
@@ -199,7 +199,7 @@ mod tests {
     fn no_portal_means_everywhere() {
         let settings = settings(&Options::default(), Vec::new()).expect("settings");
         assert_eq!((settings.portals.len(), settings.default_portals.len()), (0, 2));
-        let one = Options { portals: vec![admin::portal::Portal { host: "127.0.0.1".into(), port: 0 }], ..Options::default() };
-        assert_eq!(portals(&one), Ok(vec![Portal::required(([127, 0, 0, 1], 0).into())]));
+        let one = Options { portals: vec![admin::portal::Portal { host: "127.0.0.1".into(), port: 0, group: 3 }], ..Options::default() };
+        assert_eq!(portals(&one), Ok(vec![Portal::required(([127, 0, 0, 1], 0).into()).in_group(3)]));
     }
 }

@@ -43,6 +43,12 @@ fn list(portals: &[PortalView]) -> Result<Shown> {
     Shown::new(&portals, table.text())
 }
 
+/// As the daemon writes it: the group where it is not that of everybody.
+fn place(portal: &PortalView) -> String {
+    let (host, port) = (portal.address.ip().to_string(), portal.address.port());
+    admin::portal::Portal { host, port, group: portal.group_tag }.to_string()
+}
+
 fn request(portals: Vec<String>) -> PortalRequest {
     PortalRequest { portals, nop_interval: None, nop_count: None }
 }
@@ -60,7 +66,7 @@ fn add(connect: &Connect, wanted: Vec<String>) -> Result<ExitCode> {
         }
         return Err(error);
     }
-    let text = opened.iter().map(|portal| format!("listening on {}\n", portal.address)).collect();
+    let text = opened.iter().map(|portal| format!("listening on {}\n", place(portal))).collect();
     watch::print(connect, &Shown::new(&opened, text)?)
 }
 

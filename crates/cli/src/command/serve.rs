@@ -127,7 +127,7 @@ fn settings(options: &Serve) -> Result<Settings> {
     let folder = options.state.as_deref().map(std::path::absolute).transpose()?;
     Ok(Settings {
         access: daemon::lock::Access { group: options.control_group.clone(), readers: options.control_readers.clone() },
-        portals: options.portal.iter().map(|&address| Portal::required(address)).collect(),
+        portals: options.portal.clone(),
         default_portals: vec![Portal::required(([127, 0, 0, 1], daemon::DEFAULT_PORT).into())],
         state: folder.map(|folder| StateSettings { folder, fresh: options.state_fresh }),
         document: document.map(Box::new),

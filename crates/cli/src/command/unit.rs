@@ -4,12 +4,14 @@ use std::collections::BTreeSet;
 use std::process::ExitCode;
 
 use admin::code::Code;
+use admin::document::Access;
 use admin::reply::Answer;
 use admin::request::{self, Request, UnitNew};
 use admin::view::{StatRow, TargetView, UnitView};
 use admin::{show, unit_setting};
 use anyhow::{Context, Result, bail};
 use daemon::size;
+use scsi::AccessState;
 use serde::Serialize;
 use serde_json::json;
 
@@ -37,6 +39,7 @@ pub fn run(options: Unit) -> Result<ExitCode> {
         UnitAction::Resize { unit, size, force } => resize(&connect, &unit, size, force),
         UnitAction::Swap(options) => swap(&connect, &options),
         UnitAction::Reset { unit } => reset(&connect, &unit),
+        UnitAction::AccessState { unit, group, state, preferred } => access_state(&connect, &unit, group, state.as_deref(), preferred),
     }
 }
 
@@ -143,11 +146,24 @@ fn show_one(daemon: &Daemon, place: &UnitPlace) -> Result<Shown> {
         ("SCSI ID", unit.scsi_id.clone()),
         ("serial", unit.scsi_sn.clone()),
     ]);
+    if unit.port_groups.iter().any(|group| group.preferred || group.state != AccessState::Optimized.word()) || unit.port_groups.len() > 1 {
+        text.push('\n');
+        text.push_str(&port_groups(unit));
+    }
     if !rows.is_empty() {
         text.push('\n');
         text.push_str(&counters(&rows, ("SESSION", |row| row.sid.to_string())));
     }
     Shown::new(&Placed { stat: Some(&rows), ..Placed::new(target, unit) }, text)
+}
+
+/// A line for each target port group.
+fn port_groups(unit: &UnitView) -> String {
+    let mut table = Table::new(&[">GROUP", "ACCESS STATE", "PREFERRED"]);
+    for group in &unit.port_groups {
+        table.row(vec![group.tag.to_string(), group.state.clone(), if group.preferred { "yes" } else { "-" }.into()]);
+    }
+    table.text()
 }
 
 /// What was done: a line for each row, which is named by its session or its unit.
@@ -315,6 +331,19 @@ fn tell(connect: &Connect, daemon: &Daemon, (tid, lun): (i32, u64), what: impl F
     let (target, unit) = naming::unit(&targets, &UnitPlace { target: tid.to_string(), lun })?;
     let text = format!("unit {tid}/{lun} {}\n", what(unit));
     watch::print(connect, &Shown::new(&Placed::new(target, unit), text)?)
+}
+
+/// Shows the target port groups, or changes one.
+fn access_state(connect: &Connect, place: &UnitPlace, group: Option<u16>, state: Option<&str>, preferred: bool) -> Result<ExitCode> {
+    let daemon = Daemon::find(connect)?;
+    let place = settled(&daemon, place)?;
+    if let (Some(group), Some(state)) = (group, state.and_then(AccessState::from_word)) {
+        let access = Access { group, state, preferred };
+        daemon.ask(Request::UnitUpdate { tid: place.0, lun: place.1, parameters: vec![("access_state".into(), access.to_string())] })?;
+    }
+    let targets = daemon.targets()?;
+    let (_, unit) = naming::unit(&targets, &UnitPlace { target: place.0.to_string(), lun: place.1 })?;
+    watch::print(connect, &Shown::new(&unit.port_groups, port_groups(unit))?)
 }
 
 fn reset(connect: &Connect, place: &UnitPlace) -> Result<ExitCode> {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use admin::code::Code;
 use admin::document::plan::{Change, PlanView, Running, plan};
 use admin::document::{Account, Discovery, Document, Fault, Isns, KeyValue, Redirect, Secret, Size, System, Target, Unit, UnitType};
+use admin::portal::Portal;
 use admin::reply::{Answer, Failure, Reply};
 use admin::request::{Request, RunState, UnitNew, UnitSwap};
 use store::Store;
@@ -55,8 +56,9 @@ pub fn dump(state: &State) -> Running {
 /// What has to be kept for the next start: everything but the portals that the command line opens anyway.
 pub fn to_keep(state: &State) -> Document {
     let mut document = dump(state).document;
-    let fixed: Vec<String> = state.fixed_portals.iter().map(ToString::to_string).collect();
-    document.portals.iter_mut().for_each(|portals| portals.retain(|portal| !fixed.contains(portal)));
+    let fixed =
+        |text: &String| Portal::parse(text).ok().and_then(|portal| portal.numeric()).is_some_and(|address| state.fixed_portals.contains(&address));
+    document.portals.iter_mut().for_each(|portals| portals.retain(|portal| !fixed(portal)));
     document
 }
 

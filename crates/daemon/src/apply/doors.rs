@@ -17,8 +17,9 @@ const LINES: &[&str] = &[
     "--mode system --op update --name iSNSServerIP --value 192.0.2.9",
     "--mode system --op update --name iSNSServerPort --value 3206",
     "--mode portal --op new --param portal=127.0.0.1:3261",
-    "--mode portal --op new --param portal=127.0.0.1:3262",
-    "--mode portal --op delete --param portal=127.0.0.1:3262",
+    "--mode portal --op new --param portal=127.0.0.1:3262,2",
+    "--mode portal --op new --param portal=127.0.0.1:3263",
+    "--mode portal --op delete --param portal=127.0.0.1:3263",
     "--mode account --op new --user ann --password first",
     "--mode account --op new --user bob --password second",
     "--mode account --op new --user gone --password third",
@@ -49,13 +50,14 @@ const LINES: &[&str] = &[
     "--mode logicalunit --op delete --tid 3 --lun 2",
     "--mode logicalunit --op update --tid 3 --lun 1 --params vendor_id=ACME,scsi_sn=0007,readonly=1,sense_format=1,lbppbe=3,removable=1",
     "--mode logicalunit --op update --tid 3 --lun 1 --params mode_page=0x1c:0:10:8:1,thin_provisioning=1,rotation_rate=1,la_lba=5,online=0",
+    "--mode logicalunit --op update --tid 3 --lun 1 --params alua=implicit,access_state=2:standby:preferred",
     "--mode error --op new --tid 3 --lun 1 --error op=WRITE10,lba=0,len=8,key=3,asc=0x0c02",
     "--mode error --op new --tid 4 --lun 1 --error op=READ,action=BUSY",
 ];
 
 /// The same as a file.
 const FILE: &str = r#"
-portals = ["127.0.0.1:3261"]
+portals = ["127.0.0.1:3261", "127.0.0.1:3262,2"]
 system = { debug = true }
 isns = { server = "192.0.2.9", port = 3206 }
 discovery = { incoming = ["bob"], outgoing = "ann" }
@@ -87,6 +89,8 @@ sense_format = true
 lbppbe = 3
 removable = true
 mode_pages = ["0x1c:0:10:8:1"]
+alua = "implicit"
+access_states = ["2:standby:preferred"]
 thin_provisioning = true
 rotation_rate = 1
 la_lba = 5

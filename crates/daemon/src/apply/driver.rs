@@ -35,9 +35,9 @@ pub fn stop(context: &mut Context<'_>) -> Reply {
     if !context.state.targets.is_empty() {
         return Err(Code::DriverActive.because("the driver has targets"));
     }
-    for address in std::mem::take(&mut context.state.portals) {
-        context.plane.close_portal(address);
-        context.state.stopped_portals.push(address);
+    for portal in std::mem::take(&mut context.state.portals) {
+        context.plane.close_portal(portal.address);
+        context.state.stopped_portals.push(portal);
     }
     context.state.driver = DriverState::Stopped;
     DONE

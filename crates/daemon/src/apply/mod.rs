@@ -8,6 +8,7 @@ mod driver;
 mod error;
 mod live;
 mod parameter;
+mod port_groups;
 mod portal;
 mod reason;
 mod session;
@@ -29,7 +30,7 @@ use admin::view::DriverState;
 use fault::journal::Entry;
 use parking_lot::{Mutex, MutexGuard};
 use store::Store;
-use transport::model::UnitCell;
+use transport::model::{Portal, UnitCell};
 
 use crate::diary::Seen;
 use crate::isns::{Admitted, Inputs, Waker};
@@ -273,10 +274,11 @@ impl Control {
     }
 
     /// Opens a portal: for what the daemon does itself at its start.
-    pub fn open_portal(&self, address: SocketAddr) -> std::io::Result<SocketAddr> {
+    pub fn open_portal(&self, portal: Portal) -> std::io::Result<SocketAddr> {
         let mut state = self.lock();
-        let opened = self.plane.open_portal(address)?;
-        state.portals.push(opened);
+        port_groups::follow(&mut state, Some(portal.group_tag));
+        let opened = self.plane.open_portal(portal)?;
+        state.portals.push(Portal { address: opened, ..portal });
         self.plane.publish(crate::publish::model(&mut state));
         Ok(opened)
     }
@@ -294,7 +296,7 @@ impl Control {
 
     /// Portals in order of opening.
     pub fn portals(&self) -> Vec<SocketAddr> {
-        self.lock().portals.clone()
+        self.lock().portals.iter().map(|portal| portal.address).collect()
     }
 
     /// What happens while a request holds the control plane.

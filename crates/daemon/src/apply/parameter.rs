@@ -6,7 +6,7 @@
 use std::sync::{Arc, MutexGuard};
 
 use admin::code::Code;
-use admin::document::ModePage;
+use admin::document::{Access, Alua, ModePage};
 use admin::number;
 use admin::reply::{Failure, Reply};
 use admin::unit_setting;
@@ -14,7 +14,7 @@ use device::{Parameter, ParameterError};
 use scsi::SenseFormat;
 use target::Unit;
 
-use super::{Context, DONE, live, unit};
+use super::{Context, DONE, live, port_groups, unit};
 use crate::state::UnitState;
 
 pub fn update(context: &mut Context<'_>, tid: i32, lun: u64, parameters: &[(String, String)]) -> Reply {
@@ -51,8 +51,16 @@ fn apply(unit: &mut UnitState, key: &str, value: &str) -> Result<(), Failure> {
     if value.is_empty() {
         return Err(Code::InvalidRequest.because(format!("parameter `{key}` has no value")));
     }
-    if key == "path" {
-        return change_medium(unit, value);
+    match key {
+        "path" => return change_medium(unit, value),
+        "alua" => {
+            let alua =
+                Alua::from_word(value).ok_or_else(|| Code::InvalidRequest.because(format!("`{value}` is not none, implicit, explicit or both")))?;
+            port_groups::support(unit, alua);
+            return Ok(());
+        }
+        "access_state" => return port_groups::set(unit, Access::parse(value).map_err(|error| Code::InvalidRequest.because(error))?),
+        _ => {}
     }
     set(unit, read(key, value)?).map_err(|error| failure(error, key, value))
 }
@@ -100,6 +108,16 @@ pub fn default(context: &mut Context<'_>, tid: i32, lun: u64, names: &[String]) 
 }
 
 fn default_one(unit: &mut UnitState, tid: i32, target: &str, lun: u64, name: &str) -> Result<(), Failure> {
+    if name == "alua" {
+        port_groups::support(unit, Alua::Both);
+        unit.configured.alua = None;
+        return Ok(());
+    }
+    if let Some(group) = name.strip_prefix("access_state:").and_then(|group| group.parse().ok()) {
+        port_groups::set(unit, Access { group, state: scsi::AccessState::Optimized, preferred: false })?;
+        unit.configured.forget_access(group);
+        return Ok(());
+    }
     let first = unit::first_settings_of(tid, target, lun, unit);
     let parameter = match name {
         "scsi_id" => Parameter::ScsiId(first.scsi_id),

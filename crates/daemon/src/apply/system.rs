@@ -7,9 +7,6 @@ use admin::view::{IsnsView, PortalView, StatusView, StoreView, SystemView};
 
 use super::{Context, DONE, driver};
 
-/// Target portal group tag: the only one.
-pub const GROUP_TAG: u16 = 1;
-
 pub fn show(context: &Context<'_>) -> Reply {
     let state = &*context.state;
     let store = |name: &str, flags| StoreView { name: name.into(), flags };
@@ -71,5 +68,5 @@ pub fn status(context: &Context<'_>) -> Answer {
 
 /// Portals, newest first.
 pub fn portals(context: &Context<'_>) -> Vec<PortalView> {
-    context.state.portals.iter().rev().map(|&address| PortalView { address, group_tag: GROUP_TAG }).collect()
+    context.state.portals.iter().rev().map(|portal| PortalView { address: portal.address, group_tag: portal.group_tag }).collect()
 }

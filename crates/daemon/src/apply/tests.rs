@@ -232,6 +232,39 @@ fn a_stopped_driver_takes_no_requests_and_opens_its_portals_again() {
 }
 
 #[test]
+fn portal_groups_are_ports_of_every_unit_and_begin_as_they_are_configured() {
+    let (control, _) = control(false);
+    let portals = |text: &str| PortalRequest { portals: vec![text.into()], nop_interval: None, nop_count: None };
+    let set = |value: &str| ask(&control, Request::UnitUpdate { tid: 1, lun: 1, parameters: vec![("access_state".into(), value.into())] });
+    let groups = || match ask(&control, Request::TargetShow { tid: None }) {
+        Ok(Answer::Targets(targets)) => {
+            let unit = targets[0].units.iter().find(|unit| unit.lun == 1).expect("a unit");
+            unit.port_groups.iter().map(|group| format!("{}:{}:{}", group.tag, group.state, group.preferred)).collect::<Vec<_>>()
+        }
+        other => panic!("{other:?}"),
+    };
+    target(&control, 1, "iqn.2020-01.com.example:a");
+    assert_eq!(number(&ask(&control, Request::PortalNew(portals("127.0.0.1:9")))), 0);
+    let new = UnitNew { tid: 1, lun: 1, path: Some("1M".into()), bstype: Some("memory".into()), ..UnitNew::default() };
+    assert_eq!(number(&ask(&control, Request::UnitNew(new))), 0);
+    assert_eq!(groups(), ["1:optimized:false"]);
+    assert_eq!(number(&set("7:standby:preferred")), 0, "for a group that will come");
+    assert_eq!(groups(), ["1:optimized:false"]);
+    assert_eq!(number(&ask(&control, Request::PortalNew(portals("127.0.0.1:10,7")))), 0);
+    assert_eq!(groups(), ["1:optimized:false", "7:standby:true"]);
+    assert_eq!(number(&ask(&control, Request::PortalNew(portals("127.0.0.1:10,8")))), 17, "open already");
+    assert_eq!(groups(), ["1:optimized:false", "7:standby:true"]);
+    assert_eq!(number(&set("7:non-optimized")), 0);
+    assert_eq!(groups(), ["1:optimized:false", "7:non-optimized:false"]);
+    assert_eq!(number(&set("7:active")), 17);
+    assert_eq!(number(&ask(&control, Request::PortalDelete(portals("127.0.0.1:9")))), 0);
+    assert_eq!(groups(), ["7:non-optimized:false"]);
+    let default = Request::UnitDefault { tid: 1, lun: 1, names: vec!["access_state:7".into()] };
+    assert_eq!(number(&ask(&control, default)), 0);
+    assert_eq!(groups(), ["7:optimized:false"]);
+}
+
+#[test]
 fn connections_are_found_before_they_are_closed() {
     let (control, stub) = control(false);
     target(&control, 1, "iqn.2020-01.com.example:a");

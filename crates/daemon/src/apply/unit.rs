@@ -13,7 +13,7 @@ use store::{File, Memory, Null, OpenOptions, Store};
 use target::Unit;
 use transport::model::UnitCell;
 
-use super::{Context, DONE, News, parameter};
+use super::{Context, DONE, News, parameter, port_groups};
 use crate::identity;
 use crate::state::{State, StoreFlags, TargetState, UNIT_LIMIT, UnitState};
 
@@ -168,7 +168,9 @@ fn insert(state: &mut State, tid: i32, new: NewUnit, device: Device, opened: Opt
     let cell = Arc::new(UnitCell::new(tid, new.lun, core, opened));
     let configured = configured(&new);
     let unit = UnitState { cell: cell.clone(), store: new.store, path: new.path, flags: new.flags, created, changing: false, configured };
-    state.targets.get_mut(&tid).ok_or(Code::NoTarget)?.units.insert(new.lun, unit);
+    let target = state.targets.get_mut(&tid).ok_or(Code::NoTarget)?;
+    port_groups::tell(&state.groups, &target.name, &unit);
+    target.units.insert(new.lun, unit);
     Ok(cell)
 }
 
@@ -303,6 +305,7 @@ pub fn view(lun: u64, unit: &UnitState) -> UnitView {
         path: unit.path.clone(),
         sync: unit.flags.sync,
         direct: unit.flags.direct,
+        port_groups: port_groups::view(unit),
     }
 }
 

@@ -11,7 +11,6 @@ mod wanted;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,6 +20,7 @@ use std::time::Duration;
 use admin::view::IsnsView;
 use iscsi::isns::{Action, Client, Event, Timing};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use transport::model::Portal;
 
 use crate::apply::Control;
 use crate::plane::now;
@@ -42,7 +42,7 @@ pub struct Inputs {
     /// Names of the targets.
     pub targets: BTreeSet<String>,
     /// Open portals in order of opening.
-    pub portals: Vec<SocketAddr>,
+    pub portals: Vec<Portal>,
 }
 
 /// Wakes the thread.

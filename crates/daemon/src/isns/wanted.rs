@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use iscsi::isns::Registration;
+use transport::model::{DEFAULT_GROUP, Portal};
 
 use super::Inputs;
 use super::listen::Listeners;
@@ -13,6 +14,9 @@ pub fn registration(inputs: &Inputs, local: SocketAddr, listeners: &mut Listener
     let local = local.ip().to_canonical();
     let portals = reachable(&inputs.portals, local);
     let listening = listeners.follow(&notified(&portals, local));
+    let tagged = portals.iter().filter(|portal| portal.group_tag != DEFAULT_GROUP);
+    let groups = tagged.map(|portal| ((portal.address.ip(), portal.address.port()), portal.group_tag)).collect();
+    let portals: Vec<SocketAddr> = portals.iter().map(|portal| portal.address).collect();
     let entity = portals.first().map_or_else(|| local.to_string(), ToString::to_string);
     let mut registered = BTreeMap::new();
     for portal in &portals {
@@ -24,6 +28,7 @@ pub fn registration(inputs: &Inputs, local: SocketAddr, listeners: &mut Listener
     Registration {
         entity,
         portals: registered,
+        groups,
         targets: inputs.targets.iter().map(|name| (name.clone(), None)).collect(),
         access_control: inputs.settings.access_control,
     }
@@ -31,17 +36,17 @@ pub fn registration(inputs: &Inputs, local: SocketAddr, listeners: &mut Listener
 
 /// Portals with an address that means something to others. A wildcard stands for the address by which the server is reached; loopback is told to a server on
 /// this host only; link-local addresses need a zone, which iSNS has no place for.
-fn reachable(portals: &[SocketAddr], local: IpAddr) -> Vec<SocketAddr> {
-    let mut found: Vec<SocketAddr> = Vec::new();
+fn reachable(portals: &[Portal], local: IpAddr) -> Vec<Portal> {
+    let mut found: Vec<Portal> = Vec::new();
     for portal in portals {
-        let ip = match portal.ip().to_canonical() {
+        let ip = match portal.address.ip().to_canonical() {
             ip if !ip.is_unspecified() => ip,
             ip if ip.is_ipv4() == local.is_ipv4() => local,
             _ => continue,
         };
         let link_local = matches!(ip, IpAddr::V6(six) if six.is_unicast_link_local());
-        let told = SocketAddr::new(ip, portal.port());
-        if !link_local && (!ip.is_loopback() || local.is_loopback()) && !found.contains(&told) {
+        let told = Portal { address: SocketAddr::new(ip, portal.address.port()), ..*portal };
+        if !link_local && (!ip.is_loopback() || local.is_loopback()) && found.iter().all(|other| other.address != told.address) {
             found.push(told);
         }
     }
@@ -49,9 +54,9 @@ fn reachable(portals: &[SocketAddr], local: IpAddr) -> Vec<SocketAddr> {
 }
 
 /// Addresses for notifications: one of each family, the one by which the server is reached before others.
-fn notified(portals: &[SocketAddr], local: IpAddr) -> Vec<IpAddr> {
+fn notified(portals: &[Portal], local: IpAddr) -> Vec<IpAddr> {
     let of = |ipv4: bool| {
-        let mut addresses = portals.iter().map(SocketAddr::ip).filter(move |ip| ip.is_ipv4() == ipv4);
+        let mut addresses = portals.iter().map(|portal| portal.address.ip()).filter(move |ip| ip.is_ipv4() == ipv4);
         let first = addresses.clone().next();
         addresses.find(|&ip| ip == local).or(first)
     };
@@ -64,8 +69,8 @@ mod tests {
 
     use super::*;
 
-    fn addresses(texts: &[&str]) -> Vec<SocketAddr> {
-        texts.iter().map(|text| text.parse().expect("an address")).collect()
+    fn addresses(texts: &[&str]) -> Vec<Portal> {
+        texts.iter().map(|text| text.parse::<SocketAddr>().expect("an address").into()).collect()
     }
 
     fn told(portals: &[&str], local: &str) -> Vec<String> {

@@ -175,7 +175,7 @@ impl House {
             std::thread::spawn(move || {
                 let driver = Gated { driver: Epoll::new().expect("epoll"), gate, waiting: Vec::new() };
                 let mut server = Server::new(hub, 0, driver, Box::new(|| [7; 32]));
-                tell.send(server.listen(([127, 0, 0, 1], 0).into()).expect("a port")).expect("the test waits");
+                tell.send(server.listen(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a port")).expect("the test waits");
                 server.run(&stop);
                 assert_eq!(server.usage(), (0, 0, 0), "connections, jobs, bytes of buffers left over");
             })

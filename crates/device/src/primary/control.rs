@@ -5,6 +5,8 @@ use crate::primary::mode_pages::ModePages;
 
 /// Page code of the control mode page.
 pub(crate) const PAGE: u8 = 0x0a;
+/// Subpage code of the control extension mode page.
+const EXTENSION: u8 = 0x01;
 
 /// QERR: whose commands end when one ends with CHECK CONDITION.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -52,6 +54,11 @@ fn interlock_field(values: &[u8]) -> u8 {
 /// TST = 001b: each nexus has a task set of its own.
 pub(crate) fn separate_task_sets(modes: &ModePages) -> bool {
     modes.values(PAGE, 0).is_some_and(|values| byte(values, 0) >> 5 == 1)
+}
+
+/// IALUAE of the control extension page; a unit without that page forbids nothing.
+pub(crate) fn implicit_access_enabled(modes: &ModePages) -> bool {
+    modes.values(PAGE, EXTENSION).is_none_or(|values| byte(values, 0) & 0x01 != 0)
 }
 
 /// QERR; the reserved value counts as 00b.

@@ -1,7 +1,7 @@
 //! Mode pages (SPC-6 7.5, SBC-4 6.5): current, changeable and default values of every page.
 //!
 //! The defaults of a disk are the original's bytes. Only bits with an effect are changeable: PER (error recovery), WCE (caching), TST, D_SENSE, QERR,
-//! UA_INTLCK, SWP and TAS (control), the timers of the power condition page, the informational exceptions page, the thresholds of thin disks.
+//! UA_INTLCK, SWP and TAS (control), IALUAE (control extension), the timers of the power condition page, the informational exceptions page, the thresholds of thin disks.
 //! Everything that depends on a bit reads it here, so that a page set by the administrator works like one set by MODE SELECT.
 
 use alloc::vec;
@@ -71,7 +71,7 @@ const DISK: &[Row] = &[
     (0x07, 0x00, &[0; 10], &[]),
     (CACHING, 0x00, &[0x14, 0x00, 0xff, 0xff, 0x00, 0x00, 0xff, 0xff, 0xff, 0xff, 0x80, 0x14, 0, 0, 0, 0, 0, 0], &[(0, 0x04)]),
     (CONTROL, 0x00, &[0x02, 0x10, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x02, 0x00], &[(0, 0x24), (1, 0x06), (2, 0x38), (3, 0x40)]),
-    (CONTROL, 0x01, &[0x04, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], &[]),
+    (CONTROL, 0x01, &[0x05, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], &[(0, 0x01)]),
     (0x18, 0x00, &[0x05, 0, 0, 0, 0, 0], &[]),
     (0x19, 0x00, &[0x05, 0, 0, 0, 0, 0], &[]),
     (0x1a, 0x00, &[0; 38], TIMERS),

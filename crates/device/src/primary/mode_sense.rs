@@ -96,7 +96,7 @@ mod tests {
     }
 
     fn control_extension() -> Vec<u8> {
-        let mut page = Vec::from([0x4a, 0x01, 0x00, 0x1c, 0x04]);
+        let mut page = Vec::from([0x4a, 0x01, 0x00, 0x1c, 0x05]);
         page.resize(32, 0);
         page
     }

@@ -39,7 +39,7 @@ pub(super) fn page(device: &Device, code: u8, port: &PortIdentity) -> Option<Vec
         0x86 => extended_inquiry(is_disk),
         // One entry for all pages and subpages: one set of values for everybody.
         0x87 => Vec::from([0x3f, 0xff, 0x00, 0x00]),
-        0x88 => ports(port),
+        0x88 => ports(&device.ports, port),
         0xb0 if is_disk => block_limits(device),
         0xb1 if is_disk => block_characteristics(device),
         0xb2 if is_disk => provisioning(device),
@@ -127,16 +127,23 @@ fn extended_inquiry(is_disk: bool) -> Vec<u8> {
     body
 }
 
-/// Page 88h: the port of this command. Others answer for themselves.
-fn ports(port: &PortIdentity) -> Vec<u8> {
-    let mut names = Vec::new();
-    designator(&mut names, ISCSI | UTF8, PORT | 0x08, &port_name(port));
-    let number = port.relative_port.0.to_be_bytes();
-    let length = u16::try_from(names.len()).unwrap_or(u16::MAX).to_be_bytes();
-    let mut body = Vec::from([0, 0, number[0], number[1], 0, 0, 0, 0, 0, 0, length[0], length[1]]);
-    body.extend(names);
+/// Page 88h: the ports of the unit, the one of this command among them, as many as fit the page.
+fn ports(known: &[PortIdentity], through: &PortIdentity) -> Vec<u8> {
+    let mut body = Vec::new();
+    let unknown = (!known.iter().any(|port| port.relative_port == through.relative_port)).then_some(through);
+    for port in known.iter().chain(unknown).take(MAX_PORTS) {
+        let mut names = Vec::new();
+        designator(&mut names, ISCSI | UTF8, PORT | 0x08, &port_name(port));
+        let number = port.relative_port.0.to_be_bytes();
+        let length = u16::try_from(names.len()).unwrap_or(u16::MAX).to_be_bytes();
+        body.extend([0, 0, number[0], number[1], 0, 0, 0, 0, 0, 0, length[0], length[1]]);
+        body.extend(names);
+    }
     body
 }
+
+/// Ports of page 88h: with the longest names they still fit its 16-bit length.
+const MAX_PORTS: usize = 240;
 
 /// The control mode page says the same in seconds: 512.
 const EXTENDED_SELF_TEST_MINUTES: u16 = 9;
@@ -198,6 +205,8 @@ fn provisioning(device: &Device) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use scsi::RelativePort;
+
     use crate::Parameter;
     use crate::tests::bench::{Bench, settings};
 
@@ -293,6 +302,23 @@ mod tests {
         let page = vpd(&mut Bench::disk(8), 0x88);
         assert_eq!(page[..16], [0, 0x88, 0, 56, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, 44]);
         assert_eq!(page[16..20], [0x53, 0x98, 0, 40]);
+    }
+
+    #[test]
+    fn all_ports_are_listed_once() {
+        let port = |number: u16| PortIdentity { group_tag: number, relative_port: RelativePort(number), ..crate::tests::bench::port() };
+        let numbers = |known: &[PortIdentity]| {
+            let mut bench = Bench::disk(8);
+            bench.device.set_ports(Vec::from(known));
+            let page = vpd(&mut bench, 0x88);
+            page[4..].chunks_exact(56).map(|entry| (entry[3], entry[52])).collect::<Vec<_>>()
+        };
+        assert_eq!(numbers(&[]), [(3, b'1')], "the one of the command");
+        assert_eq!(numbers(&[port(4), port(3), port(2)]), [(2, b'2'), (3, b'3'), (4, b'4')]);
+        assert_eq!(numbers(&[port(5)]), [(5, b'5'), (3, b'1')]);
+        let many: Vec<PortIdentity> = (1..=1000).map(port).collect();
+        let long = PortIdentity { target_name: "n".repeat(300), ..port(1) };
+        assert!(ports(&many, &port(1)).len() == MAX_PORTS * 56 && ports(&std::vec![long; 300], &port(1)).len() <= usize::from(u16::MAX));
     }
 
     #[test]

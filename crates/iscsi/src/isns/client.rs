@@ -459,6 +459,10 @@ impl Client {
 
     fn next_errand(&mut self, now: u64) -> Option<(Errand, Vec<Attribute>)> {
         let leaving = matches!(self.phase, Phase::Leaving { .. }) || !self.wanted.is_complete();
+        if !leaving && self.known.as_ref().is_some_and(|known| known.groups != self.wanted.groups) {
+            // Every target has its portal groups: all is registered anew, in place of what there was.
+            (self.known, self.settled) = (None, false);
+        }
         match &self.known {
             Some(known) if leaving => {
                 let source = known.source(&self.wanted)?;
@@ -495,13 +499,19 @@ impl Client {
         let entity = self.known.as_ref().map_or(&self.wanted.entity, |known| &known.entity);
         let mut attributes = request::registration(&source, entity);
         let portals = self.known.as_ref().map_or(&self.wanted.portals, |known| &known.portals);
-        let first = self.known.is_none().then(|| Known { entity: entity.clone(), portals: portals.clone(), targets: BTreeMap::new() });
+        let groups = request::portal_groups(portals.keys(), self.known.as_ref().map_or(&self.wanted.groups, |known| &known.groups));
+        let first = self.known.is_none().then(|| Known {
+            entity: entity.clone(),
+            portals: portals.clone(),
+            groups: self.wanted.groups.clone(),
+            targets: BTreeMap::new(),
+        });
         if first.is_some() {
             portals.iter().for_each(|(&key, &notify)| request::push_portal(&mut attributes, key, notify, self.inquiries));
         }
         let mut targets = BTreeMap::new();
         for (name, alias) in candidates {
-            request::push_target(&mut attributes, name, alias.as_deref(), portals.keys());
+            request::push_target(&mut attributes, name, alias.as_deref(), &groups);
             targets.insert(name.clone(), alias.clone());
             if self.single || request::is_full(&attributes) {
                 break;

@@ -21,6 +21,8 @@ pub(super) struct Known {
     pub entity: String,
     /// Portals.
     pub portals: BTreeMap<PortalKey, Option<u16>>,
+    /// Tags of portal groups, where they are not 1.
+    pub groups: BTreeMap<PortalKey, u16>,
     /// Targets by name.
     pub targets: BTreeMap<String, Node>,
 }

@@ -153,8 +153,8 @@ pub const NODE_INITIATOR: u32 = 2;
 pub const SCN_OF_A_TARGET: u32 = 0x80 | 0x10 | 0x08 | 0x04;
 /// Longest iSCSI name in bytes (RFC 7143, 4.2.7.1).
 pub const NAME_LIMIT: usize = 223;
-/// The portal group tag of every portal.
-pub const GROUP_TAG: u32 = 1;
+/// The portal group tag of a portal for which none is named.
+pub const GROUP_TAG: u16 = 1;
 
 #[cfg(test)]
 mod tests;

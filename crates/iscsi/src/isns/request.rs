@@ -24,6 +24,8 @@ pub struct Registration {
     pub entity: String,
     /// Portals, with the TCP port where the same address takes notifications and inquiries.
     pub portals: BTreeMap<PortalKey, Option<u16>>,
+    /// Tags of the portal groups of portals, where they are not 1.
+    pub groups: BTreeMap<PortalKey, u16>,
     /// Targets by name, with their aliases.
     pub targets: BTreeMap<String, Option<String>>,
     /// Ask which initiators share a discovery domain with each target.
@@ -64,17 +66,28 @@ pub(super) fn push_portal_key(attributes: &mut Vec<Attribute>, (address, port): 
     attributes.push(Attribute::number(Tag::PORTAL_PORT, port.into()));
 }
 
-/// A target in a registration, with its portal group.
-pub(super) fn push_target<'a>(attributes: &mut Vec<Attribute>, name: &str, alias: Option<&str>, portals: impl Iterator<Item = &'a PortalKey>) {
+/// The portals of each group, by tag.
+pub(super) fn portal_groups<'a>(portals: impl Iterator<Item = &'a PortalKey>, groups: &BTreeMap<PortalKey, u16>) -> BTreeMap<u16, Vec<PortalKey>> {
+    let mut found: BTreeMap<u16, Vec<PortalKey>> = BTreeMap::new();
+    for key in portals {
+        found.entry(groups.get(key).copied().unwrap_or(GROUP_TAG)).or_default().push(*key);
+    }
+    found
+}
+
+/// A target in a registration, with its portal groups.
+pub(super) fn push_target(attributes: &mut Vec<Attribute>, name: &str, alias: Option<&str>, groups: &BTreeMap<u16, Vec<PortalKey>>) {
     attributes.push(Attribute::text(Tag::ISCSI_NAME, name));
     attributes.push(Attribute::number(Tag::ISCSI_NODE_TYPE, NODE_TARGET));
     if let Some(alias) = alias {
         attributes.push(Attribute::text(Tag::ISCSI_ALIAS, alias));
     }
-    attributes.push(Attribute::number(Tag::PORTAL_GROUP_TAG, GROUP_TAG));
-    for &(address, port) in portals {
-        attributes.push(Attribute::address(Tag::PORTAL_GROUP_ADDRESS, address));
-        attributes.push(Attribute::number(Tag::PORTAL_GROUP_PORT, port.into()));
+    for (tag, portals) in groups {
+        attributes.push(Attribute::number(Tag::PORTAL_GROUP_TAG, u32::from(*tag)));
+        for &(address, port) in portals {
+            attributes.push(Attribute::address(Tag::PORTAL_GROUP_ADDRESS, address));
+            attributes.push(Attribute::number(Tag::PORTAL_GROUP_PORT, port.into()));
+        }
     }
 }
 

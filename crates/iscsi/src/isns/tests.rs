@@ -24,6 +24,7 @@ fn wanted(targets: &[&str]) -> Registration {
     Registration {
         entity: "10.0.0.1:3260".into(),
         portals: BTreeMap::from([((ip("10.0.0.1"), 3260), Some(4000)), ((ip("2001:db8::1"), 3260), None)]),
+        groups: BTreeMap::new(),
         targets: targets.iter().map(|name| (name.to_string(), None)).collect(),
         access_control: false,
     }

@@ -62,6 +62,8 @@ pub(crate) struct Link {
     pub socket: Handle,
     pub peer: SocketAddr,
     pub local: SocketAddr,
+    /// Portal group of the portal it came to.
+    pub group_tag: u16,
     pub state: State,
     pub core: Connection,
     pub receiver: Receiver,
@@ -122,6 +124,7 @@ impl Link {
             socket,
             peer: settings.peer,
             local: settings.local,
+            group_tag: settings.group_tag,
             state: State::Open,
             core: Connection::new(settings, now),
             receiver,

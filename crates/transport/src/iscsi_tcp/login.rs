@@ -16,7 +16,7 @@ impl<D: Driver> Server<D> {
     pub(super) fn login(&mut self, slot: usize, summary: LoginSummary, again: bool) {
         let now = self.work.now;
         let Some(link) = self.links.get_mut(slot).filter(|link| link.state == State::Open) else { return };
-        let visit = Visit { reactor: self.index, peer: link.peer, local: link.local };
+        let visit = Visit { reactor: self.index, peer: link.peer, local: link.local, group_tag: link.group_tag };
         match self.hub.admit(&summary, visit, &link.counters, again) {
             Admission::Accepted { tsih, nexus } => {
                 link.nexus = Some(nexus);

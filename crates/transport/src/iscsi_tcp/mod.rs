@@ -28,11 +28,11 @@ use reactor::{Back, Done, Driver, Handle, Op, Token};
 use slab::Slab;
 
 use crate::digest::crc32c;
-use crate::directory::{DirectoryView, GROUP_TAG};
+use crate::directory::DirectoryView;
 use crate::hub::{Hub, LinkKey, Message};
 use crate::limits::STAGING;
 use crate::medium::Job;
-use crate::model::Model;
+use crate::model::{DEFAULT_GROUP, Model, Portal};
 use crate::payload::Pools;
 use effects::Parked;
 use link::{Fixed, Link, State};
@@ -65,7 +65,7 @@ pub struct ServerCounters {
 
 struct Listener {
     handle: Handle,
-    address: SocketAddr,
+    portal: Portal,
     open: bool,
 }
 
@@ -164,15 +164,16 @@ impl<D: Driver> Server<D> {
     }
 
     /// Opens a portal before or between turns; port 0 chooses one. The caller puts the address into the model.
-    pub fn listen(&mut self, address: SocketAddr) -> io::Result<SocketAddr> {
-        let (handle, address) = self.driver.listen(address)?;
-        self.accept_on(handle, address);
+    pub fn listen(&mut self, portal: impl Into<Portal>) -> io::Result<SocketAddr> {
+        let portal = portal.into();
+        let (handle, address) = self.driver.listen(portal.address)?;
+        self.accept_on(handle, Portal { address, ..portal });
         Ok(address)
     }
 
-    fn accept_on(&mut self, handle: Handle, address: SocketAddr) {
+    fn accept_on(&mut self, handle: Handle, portal: Portal) {
         let listener = self.listeners.len();
-        self.listeners.push(Listener { handle, address, open: true });
+        self.listeners.push(Listener { handle, portal, open: true });
         self.driver.submit(token(Kind::Accept, listener), Op::Accept { listener: handle });
     }
 
@@ -319,7 +320,7 @@ impl<D: Driver> Server<D> {
             Some("no target is online")
         } else {
             match self.hub.place(peer.ip()) {
-                Ok(reactor) => return self.hand_over(reactor, socket, peer),
+                Ok(reactor) => return self.hand_over(reactor, listener, socket, peer),
                 Err(reason) => Some(reason),
             }
         };
@@ -329,7 +330,8 @@ impl<D: Driver> Server<D> {
         self.driver.submit(token(Kind::Stray, 0), Op::Close { handle: socket, reset: false });
     }
 
-    fn hand_over(&mut self, reactor: usize, socket: Handle, peer: SocketAddr) {
+    fn hand_over(&mut self, reactor: usize, listener: usize, socket: Handle, peer: SocketAddr) {
+        let group_tag = self.listeners.get(listener).map_or(DEFAULT_GROUP, |listener| listener.portal.group_tag);
         let Ok((local, remote)) = self.driver.peer(socket) else {
             // Gone already.
             self.hub.displace(peer.ip(), reactor);
@@ -337,14 +339,14 @@ impl<D: Driver> Server<D> {
             return;
         };
         if reactor == self.index {
-            return self.adopt(socket, local, remote);
+            return self.adopt(socket, local, remote, group_tag);
         }
         let descriptor = self.driver.detach(socket);
-        self.outbox.push_back((reactor, Message::Adopt { socket, descriptor, local, remote }));
+        self.outbox.push_back((reactor, Message::Adopt { socket, descriptor, local, remote, group_tag }));
     }
 
     /// A new connection of this reactor.
-    fn adopt(&mut self, socket: Handle, local: SocketAddr, remote: SocketAddr) {
+    fn adopt(&mut self, socket: Handle, local: SocketAddr, remote: SocketAddr, group_tag: u16) {
         let staging = self.pools.landing.take(STAGING);
         let Some(staging) = staging.filter(|_| !self.stopping) else {
             self.hub.displace(remote.ip(), self.index);
@@ -356,7 +358,7 @@ impl<D: Driver> Server<D> {
             crc32c,
             peer: remote,
             local,
-            group_tag: GROUP_TAG,
+            group_tag,
             entropy: (self.entropy)(),
             login_timeout: self.hub.limits().login_timeout,
             lookup_timeout: self.hub.limits().lookup_timeout,
@@ -385,9 +387,9 @@ impl<D: Driver> Server<D> {
         self.hub.collect(self.index, &mut mail);
         for message in mail.drain(..) {
             match message {
-                Message::Adopt { socket, descriptor, local, remote } => {
+                Message::Adopt { socket, descriptor, local, remote, group_tag } => {
                     let socket = descriptor.map_or(socket, |descriptor| self.driver.adopt(descriptor));
-                    self.adopt(socket, local, remote);
+                    self.adopt(socket, local, remote, group_tag);
                 }
                 Message::Effect { cell, effect } => self.work.queue.push_back((cell, effect)),
                 Message::Attend { cell } => self.work.visit(&cell, |_, _| {}),
@@ -395,10 +397,10 @@ impl<D: Driver> Server<D> {
                 Message::Ended { link } => self.login_again(link),
                 Message::Found { link, verdict } => self.target_found(link, verdict),
                 // Whoever asked may have given up waiting.
-                Message::Listen { address, reply } => drop(reply.send(self.listen(address))),
-                Message::Take { socket, address } => {
+                Message::Listen { portal, reply } => drop(reply.send(self.listen(portal))),
+                Message::Take { socket, portal } => {
                     let handle = self.driver.adopt(socket);
-                    self.accept_on(handle, address);
+                    self.accept_on(handle, portal);
                 }
                 Message::Unlisten { address, reply } => drop(reply.send(self.unlisten(address))),
             }
@@ -407,7 +409,7 @@ impl<D: Driver> Server<D> {
     }
 
     fn unlisten(&mut self, address: SocketAddr) -> bool {
-        let found = self.listeners.iter().position(|listener| listener.open && listener.address == address);
+        let found = self.listeners.iter().position(|listener| listener.open && listener.portal.address == address);
         found.map(|index| self.close_listener(index)).is_some()
     }
 

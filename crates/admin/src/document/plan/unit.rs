@@ -92,6 +92,7 @@ fn changed(plan: &mut Plan, tid: i32, was: &Unit, is: &Unit) {
 /// The request that makes a unit with all that it has.
 fn made(tid: i32, unit: &Unit) -> Vec<Request> {
     let mut parameters: Vec<(String, String)> = unit.mode_pages.iter().map(|page| ("mode_page".to_owned(), page.to_string())).collect();
+    parameters.extend(unit.access_states.iter().map(|access| ("access_state".to_owned(), access.to_string())));
     parameters.extend(unit.parameters().into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?.text()))));
     vec![Request::UnitNew(UnitNew { parameters, ..unit.new_request(tid) })]
 }
@@ -102,6 +103,7 @@ fn parameters(plan: &mut Plan, tid: i32, was: &Unit, is: &Unit) {
     let set = |name: &str, value: String| Request::UnitUpdate { tid, lun, parameters: vec![(name.to_owned(), value)] };
     let unset = |name: String| Request::UnitDefault { tid, lun, names: vec![name] };
     pages(plan, tid, was, is);
+    access(plan, tid, was, is);
     let control_changed = was.control_page() != is.control_page();
     for ((name, old), (_, new)) in was.parameters().into_iter().zip(is.parameters()) {
         if old != new {
@@ -132,6 +134,7 @@ fn default_of(name: &str, unit: &Unit) -> String {
         "readonly" => yes(unit.flags.contains(&StoreFlag::ReadOnly)),
         "sense_format" => yes(false),
         "la_lba" | "optimal_xfer_gran" | "optimal_xfer_len" | "rotation_rate" => "0".into(),
+        "alua" => "both".into(),
         _ => "its own".into(),
     }
 }
@@ -145,5 +148,18 @@ fn pages(plan: &mut Plan, tid: i32, was: &Unit, is: &Unit) {
     for page in is.mode_pages.iter().filter(|page| was.page((page.page, page.subpage)) != Some(*page)) {
         let request = Request::UnitUpdate { tid, lun, parameters: vec![("mode_page".into(), page.to_string())] };
         plan.add(Kind::Changed, format!("unit {tid}/{lun}: mode page {page}"), vec![request]);
+    }
+}
+
+fn access(plan: &mut Plan, tid: i32, was: &Unit, is: &Unit) {
+    let lun = is.lun;
+    let named = |unit: &Unit, group: u16| unit.access_states.iter().any(|access| access.group == group);
+    for gone in was.access_states.iter().filter(|access| !named(is, access.group)) {
+        let request = Request::UnitDefault { tid, lun, names: vec![format!("access_state:{}", gone.group)] };
+        plan.add(Kind::Changed, format!("unit {tid}/{lun}: target port group {} is optimized again", gone.group), vec![request]);
+    }
+    for access in is.access_states.iter().filter(|access| !was.access_states.contains(access)) {
+        let request = Request::UnitUpdate { tid, lun, parameters: vec![("access_state".into(), access.to_string())] };
+        plan.add(Kind::Changed, format!("unit {tid}/{lun}: access state {access}"), vec![request]);
     }
 }

@@ -11,6 +11,7 @@ use admin::configuration::{self, Error, MISSING};
 use admin::listing::{self, Target};
 use admin::options::tgt_admin::{Invocation, Selector};
 use admin::options::tgtadm::NO_DAEMON;
+use admin::portal::Portal;
 
 use crate::busy::Users;
 use crate::call::{Call, print};
@@ -251,8 +252,9 @@ impl Session {
             return Ok(());
         }
         let shown = self.ask("--op show --mode portal").or_else(|stop| if self.options.pretend { Ok(String::new()) } else { Err(stop) })?;
-        let open: Vec<&str> = shown.lines().filter_map(|line| line.strip_prefix("Portal: ")?.split(',').next()).collect();
-        let closed = self.configuration.portals.iter().filter(|portal| !open.contains(&portal.as_str()));
+        let read = |text: &str| Portal::parse(text).ok();
+        let open: Vec<Portal> = shown.lines().filter_map(|line| read(line.strip_prefix("Portal: ")?)).collect();
+        let closed = self.configuration.portals.iter().filter(|portal| read(portal).is_none_or(|portal| !open.contains(&portal)));
         closed
             .into_iter()
             .try_for_each(|portal| self.make(&self.call(None).plain("--op new --mode portal --param").value(&format!("portal={portal}"))))

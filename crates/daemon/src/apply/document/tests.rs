@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use admin::document::plan::PlanView;
-use admin::document::{Account, Discovery, Document, Fault, Isns, KeyValue, ModePage, Redirect, Secret, Size, StoreFlag, System, Target, Unit};
+use admin::document::{
+    Access, Account, Alua, Discovery, Document, Fault, Isns, KeyValue, ModePage, Redirect, Secret, Size, StoreFlag, System, Target, Unit,
+};
 use admin::reply::Answer;
 use admin::request::{Request, RunState};
 use admin::setting::{Key, RedirectReason};
@@ -13,6 +15,7 @@ use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
+use scsi::AccessState;
 
 use crate::apply::Control;
 use crate::stub::{Stub, ask, control};
@@ -83,10 +86,14 @@ prop_compose! {
         optimal_xfer_len in option::weighted(0.2, any::<u32>()),
         rotation_rate in option::weighted(0.2, any::<u16>()),
         pages in btree_map(select(vec![(0x08u8, 0u8), (0x0a, 0), (0x0a, 1), (0x1c, 0), (0x20, 0)]), vec(any::<u8>(), 0..10), 0..3),
+        alua in option::weighted(0.2, select(Alua::ALL.to_vec())),
+        access in btree_map(1u16..4, (select(AccessState::ALL.to_vec()), any::<bool>()), 0..3),
     ) -> Unit {
+        let access_states = access.into_iter().map(|(group, (state, preferred))| Access { group, state, preferred }).collect();
         let mode_pages = pages.into_iter().map(|((page, subpage), data)| ModePage::new(page, subpage, 10, data)).collect();
         Unit {
             sense_format, removable, readonly, thin_provisioning, online, lbppbe, la_lba, optimal_xfer_gran, optimal_xfer_len, rotation_rate, mode_pages,
+            alua, access_states,
             ..texts
         }
     }
@@ -174,7 +181,7 @@ fn system() -> impl Strategy<Value = System> {
 
 prop_compose! {
     fn document()(
-        portals in option::of(btree_set(select(vec!["127.0.0.1".to_owned(), "[::1]:3261".into(), "127.0.0.2:3262".into()]), 0..3)),
+        portals in option::of(btree_set(select(vec!["127.0.0.1".to_owned(), "[::1]:3261".into(), "127.0.0.2:3262,2".into()]), 0..3)),
         system in option::of(system()),
         isns in option::of((1u16.., any::<bool>(), any::<bool>())),
         passwords in vec(select(vec!["secret-one", "secret-two"]), 3),

@@ -1,0 +1,82 @@
+//! The target ports of units: each portal group is one, of every target.
+
+use std::collections::BTreeSet;
+
+use admin::code::Code;
+use admin::document::{Access, Alua};
+use admin::reply::Failure;
+use admin::view::PortGroupView;
+use device::TargetPortGroupSupport;
+use scsi::AccessState;
+use target::port_groups::{AccessError, Port};
+use transport::model::port;
+
+use crate::state::{State, UnitState};
+
+/// Tells units which portal groups there are, if that has changed; `coming`: one that is there before its first portal is open. Those of portals that the
+/// stopped driver will open again stay.
+pub fn follow(state: &mut State, coming: Option<u16>) {
+    let portals = state.portals.iter().chain(&state.stopped_portals);
+    let groups: BTreeSet<u16> = portals.map(|portal| portal.group_tag).chain(coming).collect();
+    if groups == state.groups {
+        return;
+    }
+    state.groups = groups;
+    for target in state.targets.values() {
+        for unit in target.units.values() {
+            tell(&state.groups, &target.name, unit);
+        }
+    }
+}
+
+/// Tells a unit which portal groups there are. New ones begin as the unit is configured.
+pub fn tell(groups: &BTreeSet<u16>, target: &str, unit: &UnitState) {
+    let ports: Vec<Port> = groups.iter().map(|&tag| begins(target, unit, tag)).collect();
+    unit.cell.lock().set_ports(&ports);
+}
+
+fn begins(target: &str, unit: &UnitState, tag: u16) -> Port {
+    let configured = unit.configured.access_states.iter().find(|access| access.group == tag);
+    Port {
+        identity: port(target, tag),
+        state: configured.map_or(AccessState::Optimized, |access| access.state),
+        preferred: configured.is_some_and(|access| access.preferred),
+    }
+}
+
+/// Which changes initiators are told of, and may ask for.
+pub fn support(unit: &mut UnitState, alua: Alua) {
+    let support = match alua {
+        Alua::None => TargetPortGroupSupport::None,
+        Alua::Implicit => TargetPortGroupSupport::Implicit,
+        Alua::Explicit => TargetPortGroupSupport::Explicit,
+        Alua::Both => TargetPortGroupSupport::Both,
+    };
+    unit.cell.lock().set_target_port_group_support(support);
+    unit.configured.alua = Some(alua);
+}
+
+/// State and preference of a target port group, now or as soon as there is such a group.
+///
+/// # Errors
+/// An initiator has forbidden implicit changes.
+pub fn set(unit: &mut UnitState, access: Access) -> Result<(), Failure> {
+    let mut core = unit.cell.lock();
+    match core.set_access_state(access.group, access.state).and_then(|()| core.set_preferred(access.group, access.preferred)) {
+        Ok(()) | Err(AccessError::UnknownGroup) => {}
+        Err(AccessError::Forbidden) => {
+            let why = "an initiator has forbidden implicit changes of access states (IALUAE = 0 in the control extension mode page)";
+            return Err(Code::InvalidRequest.because(why));
+        }
+    }
+    drop(core);
+    unit.configured.record_access(access);
+    Ok(())
+}
+
+/// The target port groups of a unit as they are now.
+pub fn view(unit: &UnitState) -> Vec<PortGroupView> {
+    let core = unit.cell.lock();
+    let row = |(tag, state, preferred): (u16, AccessState, bool)| PortGroupView { tag, state: state.word().into(), preferred };
+    core.access_states().map(row).collect()
+}
