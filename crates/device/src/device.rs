@@ -258,8 +258,8 @@ impl Device {
         self.ports = ports;
     }
 
-    /// IALUAE of the control extension mode page: the administrator may change the states of target port groups. Without that page, or without implicit
-    /// support, nobody has forbidden it.
+    /// The administrator may change the states of target port groups: no initiator has cleared IALUAE of the control extension mode page, or the bit means
+    /// nothing, without implicit support.
     pub fn implicit_access_enabled(&self) -> bool {
         let implicit = matches!(self.port_groups, TargetPortGroupSupport::Implicit | TargetPortGroupSupport::Both);
         !implicit || control::implicit_access_enabled(&self.modes)

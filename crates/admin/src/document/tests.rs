@@ -62,7 +62,11 @@ fn a_misspelt_field_is_told_with_what_is_meant() {
     assert_eq!(told[0], "f:1:1: portal: there is no such field; is `portals` meant?");
     assert_eq!(told[1], "f:7:3: target[0].unit[0].Read-Only: there is no such field; is `readonly` meant?");
     assert_eq!(told[2], "f:6:1: target[0].unit[0].blocksize: there is no such field; is `block_size` meant?");
-    assert!(told[3].starts_with("f:8:1: target[0].unit[0].zzzzzz: there is no such field; the fields are block_size, bsopts, "), "{}", told[3]);
+    assert!(
+        told[3].starts_with("f:8:1: target[0].unit[0].zzzzzz: there is no such field; the fields are access_states, alua, block_size, bsopts, "),
+        "{}",
+        told[3]
+    );
     let key = problems("[[target]]\nname = \"a\"\n[target.keys]\nMaxBurstLenght = 512\n");
     assert_eq!(key, ["f:4:1: target[0].keys.MaxBurstLenght: there is no such field; is `MaxBurstLength` meant?"]);
 }

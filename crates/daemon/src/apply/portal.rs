@@ -49,7 +49,8 @@ pub fn open(context: &mut Context<'_>, portal: Portal) -> Result<SocketAddr, Fai
         return Err(Code::InvalidRequest.because(format!("{PORTAL_LIMIT} portals are open already")));
     }
     if let Some(open) = context.state.portals.iter().find(|open| address.port() != 0 && open.address == address) {
-        return Err(Code::InvalidRequest.because(format!("portal {address} is open already, in group {}", open.group_tag)));
+        let group = if open.group_tag == portal.group_tag { String::new() } else { format!(", in group {}", open.group_tag) };
+        return Err(Code::InvalidRequest.because(format!("portal {address} is open already{group}")));
     }
     let plane = context.plane;
     // Before anybody can come through it.

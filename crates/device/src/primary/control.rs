@@ -56,9 +56,11 @@ pub(crate) fn separate_task_sets(modes: &ModePages) -> bool {
     modes.values(PAGE, 0).is_some_and(|values| byte(values, 0) >> 5 == 1)
 }
 
-/// IALUAE of the control extension page; a unit without that page forbids nothing.
+/// IALUAE of the control extension page: false when an initiator has cleared it. A page of the administrator's own forbids him nothing.
 pub(crate) fn implicit_access_enabled(modes: &ModePages) -> bool {
-    modes.values(PAGE, EXTENSION).is_none_or(|values| byte(values, 0) & 0x01 != 0)
+    let enabled = |values: &[u8]| byte(values, 0) & 0x01 != 0;
+    let cleared = modes.select(PAGE, EXTENSION).any(|page| enabled(page.default()) && !enabled(&page.current));
+    !cleared
 }
 
 /// QERR; the reserved value counts as 00b.

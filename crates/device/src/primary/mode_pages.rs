@@ -208,6 +208,11 @@ impl ModePages {
 }
 
 impl ModePage {
+    /// What a reset comes back to.
+    pub(crate) fn default(&self) -> &[u8] {
+        &self.default
+    }
+
     /// The page with its header. PS is zero: nothing can be saved.
     pub(crate) fn write(&self, values: Values, data: &mut Vec<u8>) {
         let body = match values {
