@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use device::{Device, Extent, Medium, Parameter, PortIdentity, StoreAnswer, StoreFault, StoreOp, StoreResult, UnitSettings};
 use scsi::{Asc, BlockSize, DataIn, Lun, Outcome, RelativePort, Sense, SenseFormat, SenseKey, Status, TaskAttribute};
-use target::{Command, Effect, Function, FunctionKind, NexusId, NexusIdentity, TaskRef, TaskTag, Unit};
+use target::{Answer, Command, Effect, Function, FunctionKind, NexusId, NexusIdentity, PartEnd, Question, TaskRef, TaskTag, Unit};
 
 const SMALL: u64 = 128 << 10;
 const HUGE: u64 = 3 << 40;
@@ -106,6 +106,8 @@ struct Shell {
     running: BTreeMap<(NexusId, TaskTag), Running>,
     functions: Vec<(NexusId, TaskTag)>,
     owed: Vec<(TaskRef, Owed)>,
+    /// Third-party copies under way, of the unit to itself, and whether a part of theirs is. Places are not used again.
+    copies: Vec<Option<(TaskRef, bool)>>,
     next_tag: u32,
     next_rule: u64,
     now: u64,
@@ -145,6 +147,7 @@ impl Shell {
             running: BTreeMap::new(),
             functions: Vec::new(),
             owed: Vec::new(),
+            copies: Vec::new(),
             next_tag: 0,
             next_rule: 0,
             now: 0,
@@ -333,11 +336,16 @@ impl Shell {
                     self.check_alone(task, &op);
                     self.owe(task, Owed::Store(op));
                 }
-                Effect::Respond { task, outcome } => self.respond(task, &outcome),
-                Effect::Aborted { task, .. } => {
-                    let running = self.running.remove(&(task.nexus, task.tag)).expect("abort of a task that is not there");
+                Effect::Respond { task, outcome } => {
+                    self.respond(task, &outcome);
+                    self.part_ended(task, PartEnd::Outcome(outcome));
+                }
+                Effect::Aborted { task, why } if task.part && task.slot == u32::MAX => self.part_ended(task, PartEnd::Aborted(why)),
+                Effect::Aborted { task, why } => {
+                    let running = self.running.remove(&key(task)).expect("abort of a task that is not there");
                     assert!(!running.owed || !self.stores_for(task), "aborted while the store works for it");
                     self.owed.retain(|(owed, _)| *owed != task);
+                    self.part_ended(task, PartEnd::Aborted(why));
                 }
                 Effect::FunctionDone { nexus, tag, .. } => {
                     let at = self.functions.iter().position(|function| *function == (nexus, tag)).expect("an answer to no function");
@@ -348,7 +356,67 @@ impl Shell {
                         self.lose(place);
                     }
                 }
+                copies => self.copy(copies),
             }
+        }
+    }
+
+    /// What a copy wants. Every unit that it asks for is this one.
+    fn copy(&mut self, effect: Effect) {
+        match effect {
+            Effect::Survey { task, questions } => {
+                self.copies.push(Some((task, false)));
+                let answer = |question: &Question| match question {
+                    Question::Unit(name) => self.unit.facts(name).map(Answer::Unit),
+                    Question::Token(token) => self.unit.redeem(token, self.now),
+                };
+                let answers = questions.iter().map(answer).map(|answer| answer.unwrap_or(Answer::Nobody)).collect();
+                // No secrets here: a copy of a token made by the first seeds is a good one.
+                self.unit.handle_surveyed(task, answers, [7; 32], self.now);
+            }
+            Effect::Part { task, command, .. } => {
+                let at = self.copy_of(task);
+                assert_eq!(self.copies[at].replace((task, true)), Some((task, false)), "two parts at once");
+                let tag = TaskTag(at as u32);
+                let cdb = command.cdb.to_vec();
+                let payload = vec![0; command.data_out.max(command.data_in) as usize];
+                let (attribute, data_out) = (TaskAttribute::Simple, command.data_out);
+                let running = Running { cdb, data_out, payload, fetched: 0, filled: 0, owed: false, attribute, lane: None, started: true };
+                self.running.insert((task.nexus, TaskTag(tag.0 | PART)), running);
+                self.unit.handle_part(task.nexus, tag, &command, self.now);
+                if !self.nexuses.contains(&task.nexus) {
+                    self.running.remove(&(task.nexus, TaskTag(tag.0 | PART)));
+                }
+            }
+            Effect::CancelPart { task } => {
+                if let Some(at) = self.copies.iter().position(|copy| copy.is_some_and(|(copy, part)| copy == task && part)) {
+                    self.unit.cancel_part(task.nexus, TaskTag(at as u32), self.now);
+                }
+            }
+            Effect::CopyMoved { task, into } => {
+                let at = self.copy_of(task);
+                self.copies[at] = Some((into, false));
+            }
+            Effect::DeleteToken { token, .. } => self.unit.delete_token(token),
+            Effect::CopyEnded { task } => {
+                let at = self.copy_of(task);
+                assert_eq!(self.copies[at].take(), Some((task, false)), "a copy ended before its part");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn copy_of(&self, task: TaskRef) -> usize {
+        self.copies.iter().position(|copy| copy.is_some_and(|(copy, _)| copy == task)).expect("a copy that was surveyed")
+    }
+
+    fn part_ended(&mut self, part: TaskRef, end: PartEnd) {
+        if part.part {
+            let copy = self.copies[part.tag.0 as usize].as_mut().expect("a part of no copy");
+            assert!(copy.1, "a second end of a part");
+            copy.1 = false;
+            let task = copy.0;
+            self.unit.handle_part_ended(task, end, self.now);
         }
     }
 
@@ -358,7 +426,7 @@ impl Shell {
 
     fn begin(&mut self, task: TaskRef) -> &mut Running {
         self.check_order(task);
-        let running = self.running.get_mut(&(task.nexus, task.tag)).expect("work for a task that is not there");
+        let running = self.running.get_mut(&key(task)).expect("work for a task that is not there");
         assert!(!running.owed, "two things at once for one task");
         running.owed = true;
         running
@@ -366,7 +434,7 @@ impl Shell {
 
     /// An ORDERED task starts when all older ones have ended, a SIMPLE one when the older ORDERED ones have; tags tell the age.
     fn check_order(&mut self, task: TaskRef) {
-        let key = (task.nexus, task.tag);
+        let key = key(task);
         let Some(running) = self.running.get_mut(&key).filter(|running| !running.started) else { return };
         running.started = true;
         let (attribute, lane) = (running.attribute, running.lane);
@@ -384,7 +452,7 @@ impl Shell {
 
     /// Nothing else happens to the blocks of a COMPARE AND WRITE at the same time.
     fn check_alone(&self, task: TaskRef, op: &StoreOp) {
-        let is_atomic = |task: &TaskRef| self.running.get(&(task.nexus, task.tag)).is_some_and(|running| running.cdb[0] == 0x89);
+        let is_atomic = |task: &TaskRef| self.running.get(&key(*task)).is_some_and(|running| running.cdb[0] == 0x89);
         let touches = |op: &StoreOp| !matches!(op, StoreOp::Flush { .. } | StoreOp::Prefetch { .. } | StoreOp::Extents { .. });
         let (start, len) = place(op);
         for (other, owed) in &self.owed {
@@ -429,7 +497,7 @@ impl Shell {
     fn settle(&mut self, task: TaskRef, owed: Owed, how: u8) {
         match owed {
             Owed::Fetch { inline, len } => {
-                let Some(running) = self.running.get_mut(&(task.nexus, task.tag)) else { return };
+                let Some(running) = self.running.get_mut(&key(task)) else { return };
                 running.owed = false;
                 running.fetched = running.fetched.max(len);
                 let data = if inline { running.payload[..len as usize].to_vec() } else { Vec::new() };
@@ -437,7 +505,7 @@ impl Shell {
             }
             Owed::Store(op) => {
                 let result = failure(how).map_or_else(|| self.operate(task, op), Err);
-                if let Some(running) = self.running.get_mut(&(task.nexus, task.tag)) {
+                if let Some(running) = self.running.get_mut(&key(task)) {
                     running.owed = false;
                 }
                 self.unit.handle_stored(task, result, self.now);
@@ -448,7 +516,7 @@ impl Shell {
     /// The store, on the model of the medium.
     fn operate(&mut self, task: TaskRef, op: StoreOp) -> StoreResult {
         let (offset, len) = place(&op);
-        let Some(running) = self.running.get_mut(&(task.nexus, task.tag)) else { return Err(StoreFault::Gone) };
+        let Some(running) = self.running.get_mut(&key(task)) else { return Err(StoreFault::Gone) };
         if let StoreOp::Read { len, .. } = op {
             running.filled = running.filled.max(len);
         }
@@ -485,7 +553,7 @@ impl Shell {
     }
 
     fn respond(&mut self, task: TaskRef, outcome: &Outcome) {
-        let running = self.running.remove(&(task.nexus, task.tag)).expect("an answer to no command, or a second one");
+        let running = self.running.remove(&key(task)).expect("an answer to no command, or a second one");
         assert!(!running.owed || !self.stores_for(task), "answered while the store works for it");
         self.owed.retain(|(owed, _)| *owed != task);
         assert!(outcome.status.name().is_some(), "{outcome:?}");
@@ -538,12 +606,21 @@ impl Shell {
         assert!(self.running.is_empty(), "never ended: {:?}", self.running.keys());
         assert!(self.functions.is_empty(), "never answered: {:?}", self.functions);
         assert_eq!(self.unit.active_tasks(), 0);
+        assert!(self.copies.iter().all(Option::is_none), "copies are left over");
         for place in 0..self.nexuses.len() {
             self.unit.detach(self.nexuses[place]);
         }
         self.carry_out();
         assert!(self.unit.poll_timeout().is_none(), "a unit without nexuses waits for something");
     }
+}
+
+/// Set in the tags of parts of copies, to tell them from those of commands.
+const PART: u32 = 1 << 31;
+
+/// How a task is called in the list of those that run.
+fn key(task: TaskRef) -> (NexusId, TaskTag) {
+    (task.nexus, TaskTag(if task.part { task.tag.0 | PART } else { task.tag.0 }))
 }
 
 /// How a late store fails, if it does.
@@ -617,7 +694,7 @@ fn allocation(cdb: &[u8]) -> Option<u64> {
         (0x03 | 0x1a, _) => Some(number(4, 5)),
         (0x12, _) => Some(number(3, 5)),
         (0x5a | 0x5e, _) => Some(number(7, 9)),
-        (0x9e, _) => Some(number(10, 14)),
+        (0x9e | 0x84, _) => Some(number(10, 14)),
         (0xa0 | 0xa3, _) => Some(number(6, 10)),
         (0x25, _) => Some(8),
         _ => None,

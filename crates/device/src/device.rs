@@ -87,6 +87,8 @@ pub struct Device {
     /// False: taken offline by the administrator, or ejected. The medium stays known.
     online: bool,
     epoch: u32,
+    /// Counts the media: another number, other data.
+    edition: u32,
     pub(crate) modes: ModePages,
     pub(crate) geometry: Geometry,
     /// Nexuses that prevent removal of the medium.
@@ -138,6 +140,7 @@ impl Device {
             medium,
             online,
             epoch: 0,
+            edition: 0,
             modes,
             geometry: Geometry::default(),
             prevents: Vec::new(),
@@ -568,6 +571,7 @@ impl Device {
         let grown = was_online && matches!((old, medium), (Some(old), Some(new)) if old.bytes <= new.bytes);
         if !grown {
             self.epoch = self.epoch.wrapping_add(1);
+            self.edition = self.edition.wrapping_add(1);
             self.forget_medium();
         }
         if !was_online && self.online {
@@ -580,6 +584,9 @@ impl Device {
 
     /// The medium has another size and is the same otherwise: commands go on, those that reach behind a nearer end find it out ([`holds`](Device::holds)).
     pub fn resize(&mut self, bytes: u64) {
+        if self.medium.is_some_and(|medium| bytes < medium.bytes) {
+            self.edition = self.edition.wrapping_add(1);
+        }
         if let Some(medium) = &mut self.medium
             && replace(&mut medium.bytes, bytes)
         {
@@ -598,6 +605,7 @@ impl Device {
         let told = |device: &Device| (device.blocks(), device.physical_exponent());
         let (capacity, protected) = (told(self), self.read_only());
         self.medium = Some(medium);
+        self.edition = self.edition.wrapping_add(1);
         if self.settings.removable && self.online {
             self.notify(MEDIUM_MAY_HAVE_CHANGED, None);
         }
@@ -607,6 +615,11 @@ impl Device {
         if self.read_only() != protected {
             self.notify(MODE_PARAMETERS_CHANGED, None);
         }
+    }
+
+    /// Number of the medium: while it stays, nobody but store operations changes data. It changes when the medium is replaced or cut.
+    pub fn medium_edition(&self) -> u32 {
+        self.edition
     }
 
     /// An initiator keeps the medium in.

@@ -29,6 +29,7 @@ pub use device::{Device, TargetPortGroupSupport};
 pub use operation::{Extent, Notice, PortIdentity, Request, Step, StoreAnswer, StoreFault, StoreOp, StoreResult};
 pub use parameter::{Medium, Parameter, ParameterError, UnitSettings, UnitView};
 pub use primary::control::{Interlock, QueueErrors};
+pub use primary::third_party;
 pub use progress::Progress;
 pub use statistics::Ended;
 

@@ -82,6 +82,19 @@ pub enum Operation {
     PersistentReserveOutRegisterAndIgnore,
     PersistentReserveOutRegisterAndMove,
     PersistentReserveOutReplaceLostReservation,
+    ExtendedCopyLid1,
+    ExtendedCopy,
+    PopulateToken,
+    WriteUsingToken,
+    CopyOperationAbort,
+    ReceiveCopyStatusLid1,
+    ReceiveCopyDataLid1,
+    ReceiveCopyOperatingParameters,
+    ReceiveCopyFailureDetailsLid1,
+    ReceiveCopyStatus,
+    ReceiveCopyData,
+    ReceiveRodTokenInformation,
+    ReportAllRodTokens,
     Read16,
     CompareAndWrite,
     Write16,
@@ -123,6 +136,8 @@ pub enum Family {
     WriteSame,
     CompareAndWrite,
     PreFetch,
+    /// What begins a third-party copy.
+    Copy,
     Other,
 }
 
@@ -294,8 +309,9 @@ pub fn by_word(word: &str) -> Option<&'static CommandRow> {
 
 impl Family {
     /// Families that have a word, in alphabetical order of the words.
-    pub const NAMED: [Family; 9] = [
+    pub const NAMED: [Family; 10] = [
         Family::CompareAndWrite,
+        Family::Copy,
         Family::PreFetch,
         Family::Read,
         Family::Synchronize,
@@ -318,6 +334,7 @@ impl Family {
             Family::WriteSame => "WRITE_SAME",
             Family::CompareAndWrite => "COMPARE_AND_WRITE",
             Family::PreFetch => "PRE_FETCH",
+            Family::Copy => "COPY",
             Family::Other => "OTHER",
         }
     }
@@ -389,7 +406,7 @@ mod tests {
         }
         let disk: BTreeSet<Operation> = rows_for(DeviceType::DISK).map(|row| row.operation).collect();
         assert_eq!(disk.len(), rows_for(DeviceType::DISK).count());
-        assert_eq!(disk.len(), 84, "one row for every operation");
+        assert_eq!(disk.len(), 97, "one row for every operation");
         for &operation in &disk {
             assert_eq!(by_operation(operation).map(|row| row.operation), Some(operation));
         }

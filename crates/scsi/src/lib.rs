@@ -19,6 +19,7 @@ pub mod planted;
 pub mod response;
 mod rows;
 pub mod sense;
+pub mod third_party_copy;
 pub mod transport_id;
 pub mod types;
 
@@ -26,6 +27,6 @@ pub use access_state::AccessState;
 pub use command::{CommandRow, Direction, Operation, Refusal};
 pub use outcome::{DataIn, Outcome, Status};
 pub use response::Response;
-pub use sense::{Asc, Sense, SenseFormat, SenseKey};
+pub use sense::{Asc, CopyEnd, Forwarded, Sense, SenseFormat, SenseKey};
 pub use transport_id::TransportId;
 pub use types::{BlockCount, BlockRange, BlockSize, ByteOffset, DeviceType, Lba, Lun, RelativePort, TaskAttribute};

@@ -1,6 +1,7 @@
 //! The rows of the command table, a file for each family of device types, joined and sorted while compiling.
 
 mod block;
+mod copy;
 mod medium;
 mod monitor;
 mod port_group;
@@ -16,7 +17,7 @@ const DISK: &[DeviceType] = &[DeviceType::DISK];
 const CONTROLLER: &[DeviceType] = &[DeviceType::CONTROLLER];
 
 /// The files, in order.
-const FILES: [&[CommandRow]; 6] = [primary::ROWS, reservation::ROWS, port_group::ROWS, monitor::ROWS, block::ROWS, medium::ROWS];
+const FILES: [&[CommandRow]; 7] = [primary::ROWS, reservation::ROWS, port_group::ROWS, monitor::ROWS, block::ROWS, medium::ROWS, copy::ROWS];
 
 const COUNT: usize = count();
 

@@ -152,6 +152,45 @@ pub enum KeySpecific {
     Retries(u16),
 }
 
+/// Which unit of a third-party copy something came from (SPC-6 4.4.2.8, SENSE DATA SOURCE).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum CopyEnd {
+    /// The copy source.
+    Source = 1,
+    /// The copy destination.
+    Destination = 2,
+}
+
+/// What another unit said when a third-party copy failed there.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Forwarded {
+    /// Which.
+    pub from: CopyEnd,
+    /// The status of its command.
+    pub status: u8,
+    /// Key and code of its sense data, when it had any.
+    pub sense: Option<(SenseKey, Asc)>,
+    /// INFORMATION of its sense data: the failing LBA.
+    pub information: Option<u32>,
+}
+
+impl Forwarded {
+    /// The other unit's sense data, in the fixed format.
+    fn sense_data(&self) -> Option<[u8; 18]> {
+        let (key, asc) = self.sense?;
+        let mut sense = Sense::new(key, asc);
+        sense.information = self.information.map(u64::from);
+        Some(sense.encode_fixed())
+    }
+
+    fn decode(from: u8, status: u8, bytes: &[u8]) -> Option<Forwarded> {
+        let from = [CopyEnd::Source, CopyEnd::Destination].into_iter().find(|end| *end as u8 == from)?;
+        let sense = Sense::decode(bytes);
+        let information = sense.and_then(|sense| sense.information).and_then(|number| u32::try_from(number).ok());
+        Some(Forwarded { from, status, sense: sense.map(|sense| (sense.key, sense.asc)), information })
+    }
+}
+
 /// Encoding of sense data (control mode page, D_SENSE).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub enum SenseFormat {
@@ -183,6 +222,8 @@ pub struct Sense {
     pub end_of_medium: bool,
     /// ILI bit.
     pub incorrect_length: bool,
+    /// What another unit said, for COPY ABORTED. COMMAND-SPECIFIC INFORMATION is the number of the segment then, of 16 bits.
+    pub forwarded: Option<Forwarded>,
 }
 
 impl Sense {
@@ -198,6 +239,7 @@ impl Sense {
             filemark: false,
             end_of_medium: false,
             incorrect_length: false,
+            forwarded: None,
         }
     }
 
@@ -226,10 +268,14 @@ impl Sense {
         self
     }
 
-    /// Bytes of the sense data in `format`: 18 bytes when fixed, 8 and descriptors otherwise.
+    /// Bytes of the sense data in `format`: 18 bytes when fixed (and what is forwarded), 8 and descriptors otherwise.
     pub fn encode(&self, format: SenseFormat) -> Vec<u8> {
         match format {
-            SenseFormat::Fixed => self.encode_fixed().to_vec(),
+            SenseFormat::Fixed => {
+                let mut bytes = self.encode_fixed().to_vec();
+                self.forward_fixed(&mut bytes);
+                bytes
+            }
             SenseFormat::Descriptor => self.encode_descriptor(),
         }
     }
@@ -267,6 +313,17 @@ impl Sense {
         bytes
     }
 
+    /// Status and sense data of the other unit stand behind the fixed part; COMMAND-SPECIFIC INFORMATION says where (SPC-6, errors while segments are
+    /// processed): its first byte for the source, its second for the destination, then the number of the segment.
+    fn forward_fixed(&self, bytes: &mut Vec<u8>) {
+        let Some(forwarded) = self.forwarded else { return };
+        let place = u8::try_from(bytes.len()).unwrap_or(0);
+        bytes[if forwarded.from == CopyEnd::Source { 8 } else { 9 }] = place;
+        bytes.push(forwarded.status);
+        bytes.extend(forwarded.sense_data().into_iter().flatten());
+        bytes[7] = u8::try_from(bytes.len() - 8).unwrap_or(u8::MAX);
+    }
+
     fn encode_descriptor(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(40);
         let code = if self.deferred { DESCRIPTOR_DEFERRED } else { DESCRIPTOR };
@@ -288,6 +345,13 @@ impl Sense {
             bytes.extend_from_slice(&[TYPE_STREAM, 2, 0, flags]);
         } else if self.incorrect_length {
             bytes.extend_from_slice(&[TYPE_BLOCK, 2, 0, 0x20]);
+        }
+        if let Some(forwarded) = self.forwarded {
+            let sense = forwarded.sense_data();
+            // 20 bytes: the descriptor is a multiple of four long.
+            let length = if sense.is_some() { 22 } else { 2 };
+            bytes.extend_from_slice(&[TYPE_FORWARDED, length, forwarded.from as u8, forwarded.status]);
+            bytes.extend(sense.into_iter().flat_map(|sense| sense.into_iter().chain([0, 0])));
         }
         bytes[7] = u8::try_from(bytes.len() - 8).unwrap_or(u8::MAX);
         bytes
@@ -338,6 +402,7 @@ const TYPE_COMMAND_SPECIFIC: u8 = 0x01;
 const TYPE_KEY_SPECIFIC: u8 = 0x02;
 const TYPE_STREAM: u8 = 0x04;
 const TYPE_BLOCK: u8 = 0x05;
+const TYPE_FORWARDED: u8 = 0x0c;
 
 const fn flag(set: bool, bit: u8) -> u8 {
     if set { bit } else { 0 }
@@ -356,6 +421,14 @@ fn decode_fixed(bytes: &[u8]) -> Option<Sense> {
         sense.information = be32(bytes, 3).map(u64::from);
     }
     sense.command_specific = be32(bytes, 8).filter(|&number| number != 0).map(u64::from);
+    if key == SenseKey::COPY_ABORTED
+        && let Some(&[source, destination, high, low]) = bytes.get(8..12)
+        && let (from, place) = if source > 0 { (1, source) } else { (2, destination) }
+        && let Some((&status, rest)) = bytes.get(usize::from(place.max(18))..).and_then(<[u8]>::split_first)
+    {
+        sense.forwarded = Forwarded::decode(from, status, rest);
+        sense.command_specific = Some(u64::from(u16::from_be_bytes([high, low])));
+    }
     if let Some(&[first, second, third]) = bytes.get(15..18) {
         sense.specific = KeySpecific::decode(key, [first, second, third]);
     }
@@ -389,6 +462,7 @@ impl Sense {
                 self.incorrect_length = byte(3) & 0x20 != 0;
             }
             TYPE_BLOCK => self.incorrect_length = byte(3) & 0x20 != 0,
+            TYPE_FORWARDED => self.forwarded = Forwarded::decode(byte(2) & 0x0f, byte(3), descriptor.get(4..).unwrap_or_default()),
             _ => {}
         }
     }
@@ -429,6 +503,33 @@ mod tests {
         assert_eq!(bytes, [0x73, 5, 0x24, 0, 0, 0, 0, 12, 2, 6, 0, 0, 0xcf, 0, 1, 0, 5, 2, 0, 0x20]);
         sense.end_of_medium = true;
         assert_eq!(sense.encode(SenseFormat::Descriptor)[16..], [4, 2, 0, 0x60]);
+    }
+
+    #[test]
+    fn what_another_unit_said() {
+        let mut sense = Sense::new(SenseKey::COPY_ABORTED, Asc(0x0d01));
+        sense.command_specific = Some(3);
+        for (from, place) in [(CopyEnd::Source, [18, 0, 0, 3]), (CopyEnd::Destination, [0, 18, 0, 3])] {
+            let medium = Some((SenseKey::MEDIUM_ERROR, Asc(0x1100)));
+            sense.forwarded = Some(Forwarded { from, status: 2, sense: medium, information: Some(77) });
+            let fixed = sense.encode(SenseFormat::Fixed);
+            assert_eq!((fixed.len(), fixed[7], fixed[18], fixed[19], fixed[21]), (37, 29, 2, 0xf0, 3));
+            assert_eq!(fixed[8..12], place);
+            let descriptor = sense.encode(SenseFormat::Descriptor);
+            assert_eq!(descriptor[8..20], [1, 10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 3]);
+            assert_eq!(descriptor[20..25], [0x0c, 22, from as u8, 2, 0xf0]);
+            assert_eq!((descriptor.len(), descriptor[7]), (44, 36));
+            sense.forwarded = Some(Forwarded { from, status: 0x18, sense: None, information: None });
+            let conflict = sense.encode(SenseFormat::Fixed);
+            assert_eq!((conflict.len(), conflict[18]), (19, 0x18));
+            for bytes in [conflict, sense.encode(SenseFormat::Descriptor)] {
+                assert_eq!(Sense::decode(&bytes), Some(sense));
+            }
+            sense.forwarded = Some(Forwarded { from, status: 2, sense: medium, information: Some(77) });
+            for bytes in [fixed, descriptor] {
+                assert_eq!(Sense::decode(&bytes), Some(sense));
+            }
+        }
     }
 
     #[test]
@@ -481,7 +582,7 @@ mod tests {
             });
             Sense {
                 key: SenseKey(key), asc: Asc(asc), information, command_specific: specific, specific: specific_of_key,
-                deferred, filemark, end_of_medium, incorrect_length,
+                deferred, filemark, end_of_medium, incorrect_length, forwarded: None,
             }
         }
     }

@@ -11,6 +11,7 @@ use scsi::command::Operation;
 use scsi::{Asc, Outcome, Sense, Status, TaskAttribute};
 
 use crate::attention::{COMMANDS_CLEARED, PREVIOUS_BUSY, PREVIOUS_RESERVATION_CONFLICT, PREVIOUS_TASK_SET_FULL};
+use crate::copy::Role;
 use crate::effect::{Abort, Command, NexusId};
 use crate::task::{Point, State, Task};
 use crate::task_set::LaneId;
@@ -140,7 +141,7 @@ impl Unit {
     /// Ends the commands that QERR says. Those of other nexuses get TASK ABORTED (TAS = 1), or their nexuses hear of it.
     pub(crate) fn carry_out_queue_error(&mut self, error: QueueError) {
         let respond = self.device.task_aborted_status();
-        for slot in self.slots(|task| task.lane == error.lane && (!error.own || task.nexus == error.nexus)) {
+        for slot in self.slots(|task| task.is_command() && task.lane == error.lane && (!error.own || task.nexus == error.nexus)) {
             let nexus = self.tasks.get(slot).nexus;
             if nexus == error.nexus {
                 self.abort(slot, Abort::ByOwnNexus);
@@ -162,7 +163,9 @@ impl Unit {
 
 /// Tasks that an auto contingent allegiance lets pass.
 fn passes(task: &Task) -> bool {
-    task.attribute == TaskAttribute::Aca || task.row.is_some_and(|row| row.operation == Operation::PersistentReserveOutPreemptAndAbort)
+    task.role == Role::Background
+        || task.attribute == TaskAttribute::Aca
+        || task.row.is_some_and(|row| row.operation == Operation::PersistentReserveOutPreemptAndAbort)
 }
 
 #[cfg(test)]

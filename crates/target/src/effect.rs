@@ -1,9 +1,13 @@
 //! What goes into a unit and what comes out of it.
 
+use alloc::boxed::Box;
 use alloc::string::String;
+use alloc::vec::Vec;
 
 use device::{PortIdentity, StoreOp};
 use scsi::{Asc, Lun, Outcome, TaskAttribute};
+
+pub use crate::copy::{Answer, PartCommand, PartEnd, PartUnit, Question, TokenFacts, UnitFacts};
 
 /// An I_T nexus of this process: one iSCSI session. Never used twice.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -50,6 +54,8 @@ pub struct TaskRef {
     pub nexus: NexusId,
     /// Its tag.
     pub tag: TaskTag,
+    /// It is a part of a copy: the tag is the shell's, not the initiator's.
+    pub part: bool,
 }
 
 /// A SCSI command as a session delivers it, in CmdSN order.
@@ -177,5 +183,45 @@ pub enum Effect {
     Drop {
         /// Whose.
         nexus: NexusId,
+    },
+    /// A copy begins. Ask the units that its nexus can reach, then call `handle_surveyed`; the units that answered are the copy's from now on.
+    Survey {
+        /// The task that copies. It never ends while the shell owes it an answer.
+        task: TaskRef,
+        /// What to ask them.
+        questions: Vec<Question>,
+    },
+    /// Bring a command of the copy to a unit (`handle_part`), with the copy's payload, then call `handle_part_ended`. One at a time.
+    Part {
+        /// The task that copies.
+        task: TaskRef,
+        /// Where.
+        unit: PartUnit,
+        /// What.
+        command: Box<PartCommand>,
+    },
+    /// The copy waits for its part only as long as the unit needs to let go of it: `cancel_part`.
+    CancelPart {
+        /// The task that copies.
+        task: TaskRef,
+    },
+    /// The copy goes on as another task, which answers nobody.
+    CopyMoved {
+        /// As before.
+        task: TaskRef,
+        /// As from now on.
+        into: TaskRef,
+    },
+    /// The token that the copy read from has served: `delete_token` at the unit that made it.
+    DeleteToken {
+        /// The task that copies.
+        task: TaskRef,
+        /// That unit's number for it.
+        token: u64,
+    },
+    /// The copy is over, and its payload free.
+    CopyEnded {
+        /// The task that copied.
+        task: TaskRef,
     },
 }

@@ -17,6 +17,9 @@ extern crate std;
 pub mod access;
 pub mod attention;
 mod contingent;
+mod copy;
+#[cfg(test)]
+mod copy_bench;
 pub mod counters;
 pub mod effect;
 pub mod flight;
@@ -34,5 +37,6 @@ pub mod unit;
 
 pub use counters::Counters;
 pub use effect::{Abort, Command, Effect, Function, FunctionKind, FunctionResponse, NexusId, NexusIdentity, TaskRef, TaskTag};
+pub use effect::{Answer, PartCommand, PartEnd, PartUnit, Question, TokenFacts, UnitFacts};
 pub use flight::FlightRecord;
 pub use unit::Unit;

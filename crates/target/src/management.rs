@@ -49,7 +49,7 @@ impl Unit {
                 None => self.answer(function, FunctionResponse::TaskDoesNotExist),
             },
             FunctionKind::AbortTaskSet => {
-                let slots = self.slots(|task| task.nexus == nexus);
+                let slots = self.slots(|task| task.nexus == nexus && task.is_command());
                 self.abort_for(function, slots);
             }
             FunctionKind::ClearAca => {
@@ -68,7 +68,7 @@ impl Unit {
             }
             FunctionKind::QueryTask(tag) => self.answer(function, existence(self.find(nexus, tag).is_some())),
             FunctionKind::QueryTaskSet => {
-                let exists = self.tasks.iter().any(|(_, task)| task.nexus == nexus);
+                let exists = self.tasks.iter().any(|(_, task)| task.nexus == nexus && task.is_command());
                 self.answer(function, existence(exists));
             }
             FunctionKind::QueryAsynchronousEvent => {
@@ -91,6 +91,7 @@ impl Unit {
         let ended = self.abort_all(nexus, slots);
         self.tasks.clear_faults(None);
         self.reservations.reset();
+        self.copies.reset();
         self.device.reset();
         self.publish_notices();
         self.attention_all(Asc::POWER_ON_OR_RESET, None);
@@ -146,7 +147,8 @@ impl Unit {
         let separate = self.device.separate_task_sets();
         let slots = self.slots(|task| !separate || task.nexus == function.nexus);
         if !self.device.task_aborted_status() {
-            let others: Vec<NexusId> = slots.iter().map(|&slot| self.tasks.get(slot).nexus).filter(|&nexus| nexus != function.nexus).collect();
+            let commands = slots.iter().map(|&slot| self.tasks.get(slot)).filter(|task| task.is_command());
+            let others: Vec<NexusId> = commands.map(|task| task.nexus).filter(|&nexus| nexus != function.nexus).collect();
             for nexus in others {
                 self.attention_one(nexus, COMMANDS_CLEARED);
             }
@@ -205,7 +207,7 @@ impl Unit {
     }
 
     fn find(&self, nexus: NexusId, tag: TaskTag) -> Option<usize> {
-        self.tasks.iter().find(|(_, task)| task.nexus == nexus && task.tag == tag).map(|(slot, _)| slot)
+        self.tasks.iter().find(|(_, task)| task.nexus == nexus && task.tag == tag && task.is_command()).map(|(slot, _)| slot)
     }
 
     fn answer(&mut self, function: Function, response: FunctionResponse) {

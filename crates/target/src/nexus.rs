@@ -19,6 +19,8 @@ pub(crate) struct Nexus {
     /// Its tasks at this unit.
     pub tasks: usize,
     ordinal: usize,
+    /// Parts of its copies so far.
+    parts: u64,
 }
 
 /// What a new task must know of its nexus.
@@ -55,7 +57,7 @@ impl Nexuses {
         let Err(at) = self.place(id) else { return false };
         let stable_key = identity.stable_key();
         let ordinal = self.take_ordinal(stable_key);
-        self.attached.insert(at, Nexus { id, identity, stable_key, attentions: Attentions::new(), tasks: 0, ordinal });
+        self.attached.insert(at, Nexus { id, identity, stable_key, attentions: Attentions::new(), tasks: 0, ordinal, parts: 0 });
         true
     }
 
@@ -115,6 +117,15 @@ impl Nexuses {
             entry.ordinal = ordinal.next;
             ordinal.next += 1;
         }
+        Some(entry)
+    }
+
+    /// A part of a copy arrives. It is counted apart, and drawn for apart: commands of the initiator itself meet the faults that they would meet without it.
+    pub fn enter_part(&mut self, id: NexusId) -> Option<Entry> {
+        let mut entry = self.enter(id, false)?;
+        let nexus = self.attached.get_mut(entry.hint)?;
+        (entry.stable_key, entry.ordinal) = (!entry.stable_key, nexus.parts);
+        nexus.parts += 1;
         Some(entry)
     }
 

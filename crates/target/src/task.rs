@@ -7,6 +7,8 @@ use device::{Progress, Request, Step, StoreOp};
 use fault::{EventId, RuleId, Stage, Verdict};
 use scsi::{CommandRow, TaskAttribute};
 
+use crate::copy::plan::Copy;
+use crate::copy::{PartEnd, Role};
 use crate::effect::{Abort, Command, NexusId, TaskRef, TaskTag};
 use crate::nexus::{Entry, Nexus};
 use crate::task_set::LaneId;
@@ -17,6 +19,8 @@ pub(crate) const CDB_LIMIT: usize = 32;
 /// Where a task goes on after a pause or a hang.
 #[derive(Debug)]
 pub(crate) enum Point {
+    /// It has not started.
+    Start,
     /// The gates are passed, nothing is done yet.
     Execute,
     /// This step comes next; the fault rules had their say.
@@ -25,6 +29,8 @@ pub(crate) enum Point {
     Reached(Step),
     /// The data-out are there; what the unit looks at itself.
     Fetched(Vec<u8>),
+    /// A part of the copy ended.
+    PartEnded(PartEnd),
     /// What a fault rule says, and then this.
     Verdict(Box<(Verdict, Point)>),
 }
@@ -52,7 +58,9 @@ pub(crate) enum State {
     Blocked { then: Box<Point> },
     /// PREEMPT AND ABORT waits for the end of what it aborted.
     Preempting,
-    /// The store works for it, but nobody waits for the result.
+    /// The shell asks around for it, or another unit works for it.
+    Copying,
+    /// The store, or another unit, works for it, but nobody waits for the result.
     Aborting { why: Abort },
 }
 
@@ -112,26 +120,36 @@ pub(crate) struct Task {
     pub overdue: bool,
     /// REPORT LUNS: the numbers to report.
     pub luns: Vec<u64>,
+    pub role: Role,
+    /// A third-party copy that it does.
+    pub copy: Option<Box<Copy>>,
 }
 
 impl Task {
     pub fn new(command: &Command<'_>, row: Option<&'static CommandRow>, entry: &Entry, now: u64) -> Task {
+        let mut task = Task::hidden(command.nexus, command.tag, command.cdb, row, entry, now);
+        (task.attribute, task.data_out, task.data_in) = (command.attribute, command.data_out, command.data_in);
+        task
+    }
+
+    /// A simple task that brings no data.
+    pub fn hidden(nexus: NexusId, tag: TaskTag, bytes: &[u8], row: Option<&'static CommandRow>, entry: &Entry, now: u64) -> Task {
         let mut cdb = [0; CDB_LIMIT];
-        let length = command.cdb.len().min(CDB_LIMIT);
-        cdb[..length].copy_from_slice(&command.cdb[..length]);
+        let length = bytes.len().min(CDB_LIMIT);
+        cdb[..length].copy_from_slice(&bytes[..length]);
         Task {
-            nexus: command.nexus,
+            nexus,
             nexus_hint: entry.hint,
-            tag: command.tag,
+            tag,
             generation: 0,
             sequence: 0,
-            attribute: command.attribute,
+            attribute: TaskAttribute::Simple,
             lane: None,
             cdb,
             cdb_len: u8::try_from(length).unwrap_or(0),
             row,
-            data_out: command.data_out,
-            data_in: command.data_in,
+            data_out: 0,
+            data_in: 0,
             stable_key: entry.stable_key,
             ordinal: entry.ordinal,
             arrived: now,
@@ -143,7 +161,14 @@ impl Task {
             event: None,
             overdue: false,
             luns: Vec::new(),
+            role: Role::Command,
+            copy: None,
         }
+    }
+
+    /// It is a command of an initiator, as task management and task sets know them.
+    pub fn is_command(&self) -> bool {
+        self.role == Role::Command
     }
 
     pub fn cdb(&self) -> &[u8] {
@@ -167,7 +192,8 @@ impl Task {
     }
 
     pub fn reference(&self, slot: usize) -> TaskRef {
-        TaskRef { slot: u32::try_from(slot).unwrap_or(u32::MAX), generation: self.generation, nexus: self.nexus, tag: self.tag }
+        let part = matches!(self.role, Role::Part { .. });
+        TaskRef { slot: u32::try_from(slot).unwrap_or(u32::MAX), generation: self.generation, nexus: self.nexus, tag: self.tag, part }
     }
 
     pub fn request<'a>(&'a self, row: &'static CommandRow, nexus: &'a Nexus) -> Request<'a> {

@@ -73,6 +73,10 @@ impl TaskSet {
         if is_planted(Bug::OrderIgnored) && task.attribute == TaskAttribute::Ordered {
             task.attribute = TaskAttribute::Simple;
         }
+        if !task.is_command() {
+            // Parts of copies, and copies that were answered, wait for no order and hold nobody back: who waits for a copy must not make it wait.
+            return self.tasks.insert(task);
+        }
         let lane = self.lane_mut(task.lane);
         lane.members += 1;
         match task.attribute {
@@ -117,15 +121,19 @@ impl TaskSet {
     pub fn remove(&mut self, slot: usize) -> Task {
         self.release(slot);
         let task = self.tasks.remove(slot);
+        if let State::Waiting { .. } = task.state {
+            self.waiting.retain(|&other| other != slot);
+        }
+        if !task.is_command() {
+            return task;
+        }
         let lane = match task.lane {
             None => &mut self.shared,
             Some(nexus) => self.own.entry(nexus).or_default(),
         };
         lane.members -= 1;
-        match task.state {
-            State::Dormant => lane.dormant.retain(|&other| other != slot),
-            State::Waiting { .. } => self.waiting.retain(|&other| other != slot),
-            _ => {}
+        if let State::Dormant = task.state {
+            lane.dormant.retain(|&other| other != slot);
         }
         match task.attribute {
             TaskAttribute::Ordered => lane.ordered.retain(|&other| other != task.sequence),

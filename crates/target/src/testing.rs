@@ -44,16 +44,21 @@ pub fn identity(nexus: u64) -> NexusIdentity {
 }
 
 pub fn disk() -> Device {
+    disk_of(1, BlockSize::B512)
+}
+
+/// The disk at this unit number, of [`BLOCKS`] times [`BLOCK`] bytes.
+pub fn disk_of(lun: u64, block_size: BlockSize) -> Device {
     let settings = UnitSettings {
         tid: 1,
-        lun: 1,
-        block_size: BlockSize::B512,
+        lun,
+        block_size,
         vendor: String::from("SCUZZY"),
         product: String::from("DISK"),
         revision: String::from("1"),
-        scsi_id: String::from("id"),
+        scsi_id: format!("id{lun:04}"),
         scsi_sn: String::from("sn"),
-        unique: [7; 16],
+        unique: [u8::try_from(lun).unwrap_or(7); 16],
         removable: false,
         read_only: false,
         thin: true,
@@ -146,6 +151,8 @@ impl Bench {
                 Effect::Aborted { task, why } => self.end(task, Event::Aborted(task.nexus.0, task.tag.0, why)),
                 Effect::FunctionDone { nexus, tag, response } => self.events.push(Event::Function(nexus.0, tag.0, response)),
                 Effect::Drop { nexus } => self.events.push(Event::Dropped(nexus.0)),
+                // Copies have a room of several units: `copy_bench.rs`.
+                copies => panic!("{copies:?}"),
             }
         }
     }
@@ -181,30 +188,7 @@ impl Bench {
     }
 
     fn carry_out(&mut self, task: TaskRef, op: StoreOp) -> StoreResult {
-        let payload = self.payload.entry((task.nexus.0, task.tag.0)).or_default();
-        let medium = &mut self.medium;
-        let span = |offset: u64, len: u64| offset as usize..(offset + len) as usize;
-        match op {
-            StoreOp::Read { offset, len } => *payload = medium[span(offset, u64::from(len))].to_vec(),
-            StoreOp::Write { offset, len, payload: at, .. } => {
-                medium[span(offset, u64::from(len))].copy_from_slice(&payload[span(u64::from(at), u64::from(len))]);
-            }
-            StoreOp::Compare { offset, len, payload: at } => {
-                let (left, right) = (&medium[span(offset, u64::from(len))], &payload[span(u64::from(at), u64::from(len))]);
-                return Ok(match left.iter().zip(right).position(|(left, right)| left != right) {
-                    Some(at) => StoreAnswer::Differs { at: at as u64 },
-                    None => StoreAnswer::Equal,
-                });
-            }
-            StoreOp::Or { offset, len } => {
-                payload.iter_mut().zip(&medium[span(offset, u64::from(len))]).for_each(|(to, from)| *to |= from);
-            }
-            StoreOp::CompareSame { .. } => return Ok(StoreAnswer::Equal),
-            StoreOp::Zero { offset, len, .. } | StoreOp::Discard { offset, len } => medium[span(offset, len)].fill(0),
-            StoreOp::Extents { .. } => return Ok(StoreAnswer::Extents(Vec::new())),
-            StoreOp::Check { .. } | StoreOp::Fill { .. } | StoreOp::WriteSame { .. } | StoreOp::Flush { .. } | StoreOp::Prefetch { .. } => {}
-        }
-        Ok(StoreAnswer::Done)
+        carry_out(self.payload.entry((task.nexus.0, task.tag.0)).or_default(), &mut self.medium, op)
     }
 
     /// Answers everything until nothing is left to do.
@@ -255,6 +239,32 @@ impl Bench {
         let events = core::mem::take(&mut self.events);
         events.iter().filter_map(|event| if let Event::Done(_, tag, _) = event { Some(*tag) } else { None }).collect()
     }
+}
+
+/// Does to a medium what a store would.
+pub fn carry_out(payload: &mut Vec<u8>, medium: &mut [u8], op: StoreOp) -> StoreResult {
+    let span = |offset: u64, len: u64| offset as usize..(offset + len) as usize;
+    match op {
+        StoreOp::Read { offset, len } => *payload = medium[span(offset, u64::from(len))].to_vec(),
+        StoreOp::Write { offset, len, payload: at, .. } => {
+            medium[span(offset, u64::from(len))].copy_from_slice(&payload[span(u64::from(at), u64::from(len))]);
+        }
+        StoreOp::Compare { offset, len, payload: at } => {
+            let (left, right) = (&medium[span(offset, u64::from(len))], &payload[span(u64::from(at), u64::from(len))]);
+            return Ok(match left.iter().zip(right).position(|(left, right)| left != right) {
+                Some(at) => StoreAnswer::Differs { at: at as u64 },
+                None => StoreAnswer::Equal,
+            });
+        }
+        StoreOp::Or { offset, len } => {
+            payload.iter_mut().zip(&medium[span(offset, u64::from(len))]).for_each(|(to, from)| *to |= from);
+        }
+        StoreOp::CompareSame { .. } => return Ok(StoreAnswer::Equal),
+        StoreOp::Zero { offset, len, .. } | StoreOp::Discard { offset, len } => medium[span(offset, len)].fill(0),
+        StoreOp::Extents { .. } => return Ok(StoreAnswer::Extents(Vec::new())),
+        StoreOp::Check { .. } | StoreOp::Fill { .. } | StoreOp::WriteSame { .. } | StoreOp::Flush { .. } | StoreOp::Prefetch { .. } => {}
+    }
+    Ok(StoreAnswer::Done)
 }
 
 pub fn read(lba: u8, blocks: u8) -> [u8; 10] {

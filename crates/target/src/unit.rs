@@ -15,6 +15,9 @@ use scsi::{Asc, CommandRow, Outcome, Sense, Status, TaskAttribute};
 
 use crate::attention::{self, Attentions};
 use crate::contingent::{Admission, QueueError};
+use crate::copy::Role;
+use crate::copy::records::Records;
+use crate::copy::tokens::Tokens;
 use crate::counters::{Counters, Ended};
 use crate::effect::{Abort, Command, Effect, Function, FunctionResponse, NexusId, NexusIdentity, TaskRef};
 use crate::flight::{Ending, FlightRecord, FlightRecorder};
@@ -47,6 +50,10 @@ pub struct Unit {
     /// Tasks that an auto contingent allegiance blocks, by slot and generation, in the order of their steps.
     pub(crate) blocked: Vec<(usize, u32)>,
     pub(crate) effects: VecDeque<Effect>,
+    /// Third-party copies, and how they ended.
+    pub(crate) copies: Records,
+    /// ROD tokens of this unit's blocks.
+    pub(crate) tokens: Tokens,
     counters: Counters,
     flight: FlightRecorder,
     /// Tasks whose abort was answered for before they ended: until they do, the medium is NOT READY.
@@ -72,6 +79,8 @@ impl Unit {
             queue_errors: Vec::new(),
             blocked: Vec::new(),
             effects: VecDeque::new(),
+            copies: Records::default(),
+            tokens: Tokens::default(),
             counters: Counters::default(),
             flight: FlightRecorder::new(),
             overdue: 0,
@@ -104,6 +113,7 @@ impl Unit {
         }
         self.tasks.clear_faults(Some(nexus));
         self.reservations.release(nexus);
+        self.copies.nexus_lost(nexus);
         self.device.nexus_lost(nexus.0);
         self.counters.detach(nexus);
         self.settle();
@@ -126,7 +136,7 @@ impl Unit {
     pub fn handle_command(&mut self, command: Command<'_>, now: u64) {
         self.tick(now);
         let Some(entry) = self.nexuses.enter(command.nexus, command.unit_exists) else {
-            let task = TaskRef { slot: u32::MAX, generation: 0, nexus: command.nexus, tag: command.tag };
+            let task = TaskRef { slot: u32::MAX, generation: 0, nexus: command.nexus, tag: command.tag, part: false };
             return self.effects.push_back(Effect::Aborted { task, why: Abort::NexusLost });
         };
         if !command.unit_exists {
@@ -167,8 +177,10 @@ impl Unit {
     }
 
     fn go_on_fetched(&mut self, slot: usize, data: &[u8]) {
+        let copies = self.tasks.get(slot).row.is_some_and(device::third_party::is_copy);
         let step = match self.tasks.get_mut(slot).progress.as_mut() {
             Some(progress) => Some(self.device.fetched(progress, data)),
+            None if copies => self.copy_fetched(slot, data),
             None => self.primary_fetched(slot, data),
         };
         self.publish_notices();
@@ -396,7 +408,7 @@ impl Unit {
     }
 
     /// The task becomes enabled.
-    fn start(&mut self, slot: usize) {
+    pub(crate) fn start(&mut self, slot: usize) {
         if let Err(outcome) = self.pass_gates(slot) {
             self.respond(slot, outcome);
         } else if let Some(verdict) = self.decide(slot, Stage::Arrival) {
@@ -413,7 +425,12 @@ impl Unit {
             // The reason is not kept; it is the same as at arrival.
             return Err(self.device.lookup(task.cdb()).map_or_else(|outcome| outcome, |_| Outcome::status(Status::BUSY)));
         };
+        if let Role::Part { token: Some(token) } = task.role {
+            let edition = self.device.medium_edition();
+            self.tokens.check(token, edition, self.clock).map_err(|asc| Outcome::check(Sense::illegal(asc)))?;
+        }
         if let Some(nexus) = self.nexuses.of_mut(task)
+            && task.is_command()
             && !nexus.attentions.is_empty()
             && let Some(asc) = report_attention(&mut nexus.attentions, row, self.device.attention_interlock())
         {
@@ -448,10 +465,9 @@ impl Unit {
 
     /// All gates are passed.
     fn execute(&mut self, slot: usize) {
-        let mut step = match self.primary_command(slot) {
-            Some(step) => step,
-            None => self.begin(slot),
-        };
+        let copies = self.tasks.get(slot).row.is_some_and(device::third_party::is_copy);
+        let step = if copies { self.copy_command(slot) } else { Some(self.primary_command(slot).unwrap_or_else(|| self.begin(slot))) };
+        let Some(mut step) = step else { return };
         self.qualify_inquiry(slot, &mut step);
         self.publish_notices();
         self.advance(slot, step);
@@ -468,7 +484,7 @@ impl Unit {
     }
 
     /// The device says what comes next; fault rules may say otherwise.
-    fn advance(&mut self, slot: usize, step: Step) {
+    pub(crate) fn advance(&mut self, slot: usize, step: Step) {
         let stage = match step {
             Step::Fetch { .. } => Stage::Transfer,
             Step::Store(_) => Stage::Store,
@@ -514,6 +530,7 @@ impl Unit {
         if !self.device.holds(&op) {
             return self.conclude(slot, Outcome::check(Sense::illegal(Asc::LBA_OUT_OF_RANGE)));
         }
+        self.tokens.changes(&op);
         self.tasks.set_state(slot, State::Storing);
         let task = self.tasks.get(slot).reference(slot);
         self.effects.push_back(Effect::Store { task, op });
@@ -565,6 +582,7 @@ impl Unit {
     /// Goes on where a hang or an auto contingent allegiance had stopped the task.
     fn resume(&mut self, slot: usize, then: Point) {
         let then = match then {
+            Point::Start => return self.start(slot),
             Point::Step(Step::Finish(outcome)) => return self.respond(slot, outcome),
             Point::Reached(step @ Step::Finish(_)) => return self.advance(slot, step),
             Point::Verdict(rest) => {
@@ -581,12 +599,13 @@ impl Unit {
             Point::Step(step) => self.take(slot, step),
             Point::Reached(step) => self.advance(slot, step),
             Point::Fetched(data) => self.go_on_fetched(slot, &data),
-            Point::Verdict(_) => {}
+            Point::PartEnded(end) => self.part_ended(slot, end),
+            Point::Start | Point::Verdict(_) => {}
         }
     }
 
     /// Time of an input. The device hears whether it was idle until now.
-    fn tick(&mut self, now: u64) {
+    pub(crate) fn tick(&mut self, now: u64) {
         self.clock = now;
         self.device.tick(now, self.tasks.len() == 0);
     }
@@ -605,11 +624,14 @@ impl Unit {
 
     /// The command ends with an outcome.
     pub(crate) fn respond(&mut self, slot: usize, outcome: Outcome) {
+        let outcome = self.check_token(slot, outcome);
         let task = self.leave(slot);
         let moved = (outcome.data_in.len().min(task.data_in), outcome.data_out.min(task.data_out));
         let nanoseconds = self.clock.saturating_sub(task.arrived);
         let (operation, expected) = (task.row.map(|row| row.operation), (task.data_in, task.data_out));
-        self.counters.ended(Ended { nexus: task.nexus, operation, status: outcome.status, expected, moved, nanoseconds });
+        if task.is_command() {
+            self.counters.ended(Ended { nexus: task.nexus, operation, status: outcome.status, expected, moved, nanoseconds });
+        }
         let ended = device::Ended { row: task.row, cdb: task.cdb(), outcome: &outcome, data_in: moved.0, data_out: moved.1, nanoseconds };
         self.device.ended(&ended);
         let sense = outcome.sense.map(|sense| (sense.key, sense.asc));
@@ -617,7 +639,7 @@ impl Unit {
         let status = outcome.status;
         self.effects.push_back(Effect::Respond { task: task.reference(slot), outcome });
         self.task_ended(slot, task.generation);
-        if status != Status::GOOD {
+        if status != Status::GOOD && task.is_command() {
             self.after_status(&task, status);
         }
     }
@@ -629,20 +651,31 @@ impl Unit {
             State::Aborting { why: first } if why == Abort::NexusLost => *first = why,
             State::Aborting { .. } => {}
             state @ State::Storing => *state = State::Aborting { why },
+            state @ State::Copying => {
+                *state = State::Aborting { why };
+                let task = self.tasks.get(slot).reference(slot);
+                self.effects.push_back(Effect::CancelPart { task });
+            }
             _ => self.end_aborted(slot, why),
         }
     }
 
-    fn end_aborted(&mut self, slot: usize, why: Abort) {
+    pub(crate) fn end_aborted(&mut self, slot: usize, why: Abort) {
         let task = self.leave(slot);
-        self.counters.aborted(task.nexus);
+        if task.is_command() {
+            self.counters.aborted(task.nexus);
+        }
         self.record(&task, Ending::Aborted, None);
-        self.effects.push_back(Effect::Aborted { task: task.reference(slot), why });
+        if task.role != Role::Background {
+            self.effects.push_back(Effect::Aborted { task: task.reference(slot), why });
+        }
         self.task_ended(slot, task.generation);
     }
 
-    fn leave(&mut self, slot: usize) -> Task {
+    pub(crate) fn leave(&mut self, slot: usize) -> Task {
         let mut task = self.tasks.remove(slot);
+        let reference = task.reference(slot);
+        self.copy_left(&mut task, reference);
         if let Some(progress) = &mut task.progress {
             self.device.left(progress);
         }

@@ -429,7 +429,7 @@ mod tests {
             thin: false,
         };
         let cell = Arc::new(UnitCell::new(1, 0, Unit::new(Device::controller(settings), 1), None));
-        let task = TaskRef { slot: 0, generation: 0, nexus: NexusId(1), tag: TaskTag(1) };
+        let task = TaskRef { slot: 0, generation: 0, nexus: NexusId(1), tag: TaskTag(1), part: false };
         Job::new(task, cell, LINK, store.clone(), op, payload)
     }
 

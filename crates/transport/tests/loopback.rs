@@ -243,6 +243,9 @@ fn pattern(len: usize, seed: u32) -> Vec<u8> {
     (0..len as u32).map(|index| (index.wrapping_mul(2_654_435_761).wrapping_add(seed) >> 13).to_le_bytes()[0]).collect()
 }
 
+#[path = "loopback/copies.rs"]
+mod copies;
+
 #[test]
 fn a_disk_is_found_written_and_read() {
     let house = House::plain();

@@ -62,8 +62,9 @@ fn standard(device: &Device) -> Vec<u8> {
     let mut data = Vec::with_capacity(usize::from(STANDARD_LEN));
     let removable = if device.settings.removable { 0x80 } else { 0x00 };
     let port_groups = device.target_port_group_support().field() << 4;
-    // Version SPC-4; NORMACA, HISUP and response format 2; TPGS; CMDQUE.
-    data.extend([device.device_type().0, removable, 0x06, 0x32, STANDARD_LEN - 5, port_groups, 0x00, 0x02]);
+    let third_party_copy = if device.device_type() == DeviceType::DISK { 0x08 } else { 0x00 };
+    // Version SPC-4; NORMACA, HISUP and response format 2; TPGS and 3PC; CMDQUE.
+    data.extend([device.device_type().0, removable, 0x06, 0x32, STANDARD_LEN - 5, port_groups | third_party_copy, 0x00, 0x02]);
     padded(&mut data, &device.settings.vendor, 8);
     padded(&mut data, &device.settings.product, 16);
     padded(&mut data, &device.settings.revision, 4);
@@ -99,7 +100,7 @@ mod tests {
     fn standard_data_of_a_disk() {
         let data = Bench::disk(8).good(&[0x12, 0, 0, 0, 0xff, 0]);
         assert_eq!(data.len(), 96);
-        assert_eq!(data[..8], [0x00, 0x00, 0x06, 0x32, 91, 0x30, 0x00, 0x02]);
+        assert_eq!(data[..8], [0x00, 0x00, 0x06, 0x32, 91, 0x38, 0x00, 0x02]);
         assert_eq!(&data[8..36], b"IET     VIRTUAL-DISK    0001");
         assert_eq!(data[36..58], [0; 22]);
         assert_eq!(data[58..66], [0x00, 0xa0, 0x09, 0x60, 0x04, 0x60, 0x04, 0xc0]);

@@ -16,6 +16,7 @@ pub mod opcodes;
 pub(crate) mod parameters;
 pub(crate) mod power;
 pub mod start_stop;
+pub mod third_party;
 pub mod vpd;
 
 use alloc::boxed::Box;

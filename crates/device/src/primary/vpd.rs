@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 
 use scsi::DeviceType;
+use scsi::third_party_copy::Designator;
 
 use super::inquiry::printable;
 use crate::device::Device;
@@ -13,7 +14,7 @@ use crate::operation::PortIdentity;
 /// Pages of every unit, ascending.
 const COMMON: &[u8] = &[0x00, 0x80, 0x83, 0x86, 0x87, 0x88];
 /// More pages of a block device, ascending.
-const BLOCK: &[u8] = &[0x8a, 0xb0, 0xb1, 0xb2, 0xb4, 0xb7];
+const BLOCK: &[u8] = &[0x8a, 0x8f, 0xb0, 0xb1, 0xb2, 0xb4, 0xb7];
 
 /// Width of the unit serial number and of the T10 designator: what the original has, so that names made from them stay.
 const ID_WIDTH: usize = 36;
@@ -44,6 +45,7 @@ pub(super) fn page(device: &Device, code: u8, port: &PortIdentity) -> Option<Vec
         0xb1 if is_disk => block_characteristics(device),
         0xb2 if is_disk => provisioning(device),
         0x8a if is_disk => power_condition(),
+        0x8f if is_disk => super::third_party::page(device),
         0xb4 if is_disk => block_lengths(device),
         0xb7 if is_disk => limits_extension(),
         _ => return None,
@@ -65,21 +67,44 @@ fn serial_number(device: &Device) -> Vec<u8> {
 /// Page 83h. The first three designators are the original's, in its order: names under /dev/disk/by-id come from them. The fourth is unique where
 /// those are not (they repeat on every host). The rest names the port the command came through.
 fn identification(device: &Device, port: &PortIdentity) -> Vec<u8> {
-    let settings = &device.settings;
     let mut body = Vec::new();
-    let mut t10: Vec<u8> = printable(&settings.scsi_id).take(ID_WIDTH).collect();
-    t10.resize(ID_WIDTH, 0);
-    designator(&mut body, ASCII, 0x01, &t10);
-    let tid = u64::from(settings.tid.cast_unsigned());
-    let local = 0x3 << 60 | (tid << 32 | settings.lun) & (u64::MAX >> 4);
-    designator(&mut body, BINARY, 0x03, &local.to_be_bytes());
-    designator(&mut body, BINARY, 0x03, &registered_extended(&settings.scsi_id));
-    designator(&mut body, BINARY, 0x03, &settings.unique);
+    for (code_set, kind, value) in unit_names(device) {
+        designator(&mut body, code_set, kind, &value);
+    }
     designator(&mut body, ISCSI | BINARY, PORT | 0x04, &u32::from(port.relative_port.0).to_be_bytes());
     designator(&mut body, ISCSI | BINARY, PORT | 0x05, &u32::from(port.group_tag).to_be_bytes());
     designator(&mut body, ISCSI | UTF8, PORT | 0x08, &port_name(port));
     designator(&mut body, ISCSI | UTF8, TARGET | 0x08, &name_string(port.target_name.as_bytes()));
     body
+}
+
+/// Code set, type and value of the designators of the unit itself.
+fn unit_names(device: &Device) -> [(u8, u8, Vec<u8>); 4] {
+    let settings = &device.settings;
+    let mut t10: Vec<u8> = printable(&settings.scsi_id).take(ID_WIDTH).collect();
+    t10.resize(ID_WIDTH, 0);
+    let tid = u64::from(settings.tid.cast_unsigned());
+    let local = 0x3 << 60 | (tid << 32 | settings.lun) & (u64::MAX >> 4);
+    let extended = registered_extended(&settings.scsi_id);
+    [
+        (ASCII, 0x01, t10),
+        (BINARY, 0x03, Vec::from(local.to_be_bytes())),
+        (BINARY, 0x03, Vec::from(extended)),
+        (BINARY, 0x03, Vec::from(settings.unique)),
+    ]
+}
+
+impl Device {
+    /// Is this one of the unit's own designators of VPD page 83h? Those of ports and of the target name no unit.
+    pub fn is_named(&self, name: &Designator) -> bool {
+        name.association == 0
+            && unit_names(self).iter().any(|(code_set, kind, value)| (name.code_set, name.kind, name.value()) == (*code_set, *kind, value))
+    }
+
+    /// The unit's unique designator, NAA 6.
+    pub fn unique_name(&self) -> [u8; 16] {
+        self.settings.unique
+    }
 }
 
 /// One designation descriptor: protocol and code set, PIV with association and type, length, value.
@@ -216,7 +241,7 @@ mod tests {
 
     #[test]
     fn supported_pages() {
-        assert_eq!(vpd(&mut Bench::disk(8), 0), [0, 0, 0, 12, 0x00, 0x80, 0x83, 0x86, 0x87, 0x88, 0x8a, 0xb0, 0xb1, 0xb2, 0xb4, 0xb7]);
+        assert_eq!(vpd(&mut Bench::disk(8), 0), [0, 0, 0, 13, 0x00, 0x80, 0x83, 0x86, 0x87, 0x88, 0x8a, 0x8f, 0xb0, 0xb1, 0xb2, 0xb4, 0xb7]);
         let mut controller = Bench::around(Device::controller(settings()), 0);
         assert_eq!(vpd(&mut controller, 0), [0x0c, 0, 0, 6, 0x00, 0x80, 0x83, 0x86, 0x87, 0x88]);
         assert_eq!(controller.refused(&[0x12, 1, 0xb0, 0, 0xff, 0], &[]), 0x0005_2400);

@@ -9,6 +9,7 @@ use scsi::{Asc, DataIn, Outcome, Sense, Status};
 use store::Store;
 use target::{Abort, Command, Effect, NexusId, TaskRef, TaskTag};
 
+use super::copies::concerns_copy;
 use super::receive::carry;
 use super::send::release;
 use super::{Kind, Server, token};
@@ -47,6 +48,7 @@ impl<D: Driver> Server<D> {
     /// Carries out effects, serves those who wait, and hears the cores, until nothing is left that can go on now.
     pub(super) fn settle(&mut self) {
         self.resume_jobs();
+        self.begin_parts();
         loop {
             if let Some((cell, effect)) = self.work.queue.pop_front() {
                 self.execute(cell, effect);
@@ -117,6 +119,9 @@ impl<D: Driver> Server<D> {
         if reactor_of(nexus) != self.index {
             return self.outbox.push_back((reactor_of(nexus), Message::Effect { cell, effect }));
         }
+        if concerns_copy(&effect) {
+            return self.copy_effect(&cell, effect);
+        }
         let slot = self.nexuses.get(&nexus.0).copied();
         match (effect, slot) {
             (Effect::Fetch { task, len, inline }, Some(_)) => self.fetch(&cell, task, len, inline),
@@ -127,7 +132,7 @@ impl<D: Driver> Server<D> {
             (Effect::Aborted { task, why }, Some(slot)) => self.aborted(slot, task.tag.0, why, &cell),
             (Effect::FunctionDone { tag, response, .. }, Some(slot)) => self.function_done(slot, tag.0, response),
             (Effect::Drop { .. }, Some(slot)) => self.close(slot, true, "cut by a fault rule"),
-            (_, None) => {}
+            (_, _) => {}
         }
     }
 
@@ -247,7 +252,10 @@ impl<D: Driver> Server<D> {
         let slot = *self.nexuses.get(&reference.nexus.0)?;
         let link = self.links.get_mut(slot)?;
         let key = link.key;
-        let task = link.task(reference.tag.0)?;
+        let task = match reference.part {
+            true => &mut self.copies.get_mut(usize::try_from(reference.tag.0).ok()?)?.payload,
+            false => link.task(reference.tag.0)?,
+        };
         Some((slot, key, task))
     }
 
@@ -372,6 +380,8 @@ impl<D: Driver> Server<D> {
 fn nexus_of(effect: &Effect) -> NexusId {
     match effect {
         Effect::Fetch { task, .. } | Effect::Store { task, .. } | Effect::Respond { task, .. } | Effect::Aborted { task, .. } => task.nexus,
+        Effect::Survey { task, .. } | Effect::Part { task, .. } | Effect::CancelPart { task } => task.nexus,
+        Effect::CopyMoved { task, .. } | Effect::DeleteToken { task, .. } | Effect::CopyEnded { task } => task.nexus,
         Effect::FunctionDone { nexus, .. } | Effect::Drop { nexus } => *nexus,
     }
 }

@@ -6,6 +6,7 @@
 //! Ownership: a buffer is with a task, with a job (a store operation under way), or with the driver; never with two. A connection's slot is reused only
 //! when everything it lent out has come back.
 
+mod copies;
 mod effects;
 mod functions;
 mod link;
@@ -34,6 +35,7 @@ use crate::limits::STAGING;
 use crate::medium::Job;
 use crate::model::{DEFAULT_GROUP, Model, Portal};
 use crate::payload::Pools;
+use copies::Copy;
 use effects::Parked;
 use link::{Fixed, Link, State};
 use throttle::Throttle;
@@ -84,6 +86,10 @@ pub struct Server<D: Driver> {
     pools: Pools,
     jobs: Slab<Option<Job>>,
     work: Work,
+    /// Third-party copies of this reactor's nexuses.
+    copies: Slab<Copy>,
+    /// Copies whose next part begins in this turn.
+    parts: VecDeque<usize>,
     /// Tasks that wait for a buffer, oldest first.
     parked: VecDeque<Parked>,
     /// Jobs that go on without the driver.
@@ -146,6 +152,8 @@ impl<D: Driver> Server<D> {
             pools: Pools::new(hub.limits()),
             jobs: Slab::new(),
             work: Work::default(),
+            copies: Slab::new(),
+            parts: VecDeque::new(),
             parked: VecDeque::new(),
             runnable: VecDeque::new(),
             starved: VecDeque::new(),
@@ -263,7 +271,7 @@ impl<D: Driver> Server<D> {
     }
 
     fn has_work(&self) -> bool {
-        !self.runnable.is_empty() || !self.stirred.is_empty() || !self.work.is_empty() || !self.outbox.is_empty()
+        !self.runnable.is_empty() || !self.parts.is_empty() || !self.stirred.is_empty() || !self.work.is_empty() || !self.outbox.is_empty()
     }
 
     fn refresh_model(&mut self) {
