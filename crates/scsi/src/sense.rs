@@ -156,9 +156,18 @@ pub enum KeySpecific {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum CopyEnd {
     /// The copy source.
-    Source = 1,
+    Source,
     /// The copy destination.
-    Destination = 2,
+    Destination,
+}
+
+impl CopyEnd {
+    const fn number(self) -> u8 {
+        match self {
+            CopyEnd::Source => 1,
+            CopyEnd::Destination => 2,
+        }
+    }
 }
 
 /// What another unit said when a third-party copy failed there.
@@ -184,7 +193,7 @@ impl Forwarded {
     }
 
     fn decode(from: u8, status: u8, bytes: &[u8]) -> Option<Forwarded> {
-        let from = [CopyEnd::Source, CopyEnd::Destination].into_iter().find(|end| *end as u8 == from)?;
+        let from = [CopyEnd::Source, CopyEnd::Destination].into_iter().find(|end| end.number() == from)?;
         let sense = Sense::decode(bytes);
         let information = sense.and_then(|sense| sense.information).and_then(|number| u32::try_from(number).ok());
         Some(Forwarded { from, status, sense: sense.map(|sense| (sense.key, sense.asc)), information })
@@ -350,7 +359,7 @@ impl Sense {
             let sense = forwarded.sense_data();
             // 20 bytes: the descriptor is a multiple of four long.
             let length = if sense.is_some() { 22 } else { 2 };
-            bytes.extend_from_slice(&[TYPE_FORWARDED, length, forwarded.from as u8, forwarded.status]);
+            bytes.extend_from_slice(&[TYPE_FORWARDED, length, forwarded.from.number(), forwarded.status]);
             bytes.extend(sense.into_iter().flat_map(|sense| sense.into_iter().chain([0, 0])));
         }
         bytes[7] = u8::try_from(bytes.len() - 8).unwrap_or(u8::MAX);
@@ -517,7 +526,7 @@ mod tests {
             assert_eq!(fixed[8..12], place);
             let descriptor = sense.encode(SenseFormat::Descriptor);
             assert_eq!(descriptor[8..20], [1, 10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 3]);
-            assert_eq!(descriptor[20..25], [0x0c, 22, from as u8, 2, 0xf0]);
+            assert_eq!(descriptor[20..25], [0x0c, 22, from.number(), 2, 0xf0]);
             assert_eq!((descriptor.len(), descriptor[7]), (44, 36));
             sense.forwarded = Some(Forwarded { from, status: 0x18, sense: None, information: None });
             let conflict = sense.encode(SenseFormat::Fixed);

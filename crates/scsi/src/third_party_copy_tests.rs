@@ -1,3 +1,5 @@
+//! Lists that are right, lists that lie, and bytes of any kind.
+
 use super::*;
 use proptest::prelude::*;
 use std::vec;

@@ -1,5 +1,7 @@
+//! EXTENDED COPY in a room of two units.
+
 use super::*;
-use crate::copy_bench::{Room, cscd, list, out, receive, segment};
+use crate::copy::testing::{Room, cscd, list, out, receive, segment};
 use crate::effect::{FunctionKind, FunctionResponse};
 use crate::testing::{BLOCK, Event, reserve_out, write};
 use device::{Parameter, StoreFault};
@@ -90,7 +92,7 @@ fn block_lengths_may_differ() {
     let list = list(false, 1, &[cscd(0), cscd(1)], &[to]);
     let sense = room.outcome(0, 1, &out(LID1, 0, &list), &list).sense.unwrap();
     assert!(matches!(sense.specific, Some(KeySpecific::Field(field)) if field.byte == 16 + 64 + 1 && !field.in_cdb));
-    assert_eq!(copy(&mut room, &crate::copy_bench::list(false, 1, &[large(cscd(0)), cscd(1)], &[segment(0, 1, 0, 0, 8)])), (0xa, 0x0d03));
+    assert_eq!(copy(&mut room, &crate::copy::testing::list(false, 1, &[large(cscd(0)), cscd(1)], &[segment(0, 1, 0, 0, 8)])), (0xa, 0x0d03));
 }
 
 #[test]
@@ -379,7 +381,7 @@ fn copies_are_bounded() {
     }
     assert_eq!(room.copies(), 0);
     for number in 0..=255 {
-        let list = crate::copy_bench::list(true, number, &[cscd(0)], &[]);
+        let list = crate::copy::testing::list(true, number, &[cscd(0)], &[]);
         assert_eq!(room.sense(0, 1, &out(LID4, 0, &list), &list), (0, 0));
     }
     assert_eq!(room.sense(0, 1, &receive(5, 0), &[]), (5, 0x2400), "the oldest are forgotten");

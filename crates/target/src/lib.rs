@@ -18,8 +18,6 @@ pub mod access;
 pub mod attention;
 mod contingent;
 mod copy;
-#[cfg(test)]
-mod copy_bench;
 pub mod counters;
 pub mod effect;
 pub mod flight;

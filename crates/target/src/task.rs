@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use device::{Progress, Request, Step, StoreOp};
 use fault::{EventId, RuleId, Stage, Verdict};
+use scsi::command::Operation;
 use scsi::{CommandRow, TaskAttribute};
 
 use crate::copy::plan::Copy;
@@ -229,4 +230,14 @@ pub(crate) fn span(op: &StoreOp) -> Option<(u64, u64)> {
         | StoreOp::Discard { offset, .. } => Some((offset, op.end())),
         StoreOp::Flush { .. } | StoreOp::Prefetch { .. } | StoreOp::Extents { .. } => None,
     }
+}
+
+/// Commands that nobody may see half of.
+pub(crate) fn is_exclusive(operation: Operation) -> bool {
+    is_erasure(operation) || matches!(operation, Operation::CompareAndWrite | Operation::OrWrite16 | Operation::WriteAtomic16)
+}
+
+pub(crate) fn is_erasure(operation: Operation) -> bool {
+    use Operation as Op;
+    matches!(operation, Op::FormatUnit | Op::SanitizeOverwrite | Op::SanitizeBlockErase | Op::SanitizeCryptographicErase)
 }

@@ -151,7 +151,7 @@ impl Bench {
                 Effect::Aborted { task, why } => self.end(task, Event::Aborted(task.nexus.0, task.tag.0, why)),
                 Effect::FunctionDone { nexus, tag, response } => self.events.push(Event::Function(nexus.0, tag.0, response)),
                 Effect::Drop { nexus } => self.events.push(Event::Dropped(nexus.0)),
-                // Copies have a room of several units: `copy_bench.rs`.
+                // Copies have a room of several units: `copy/testing.rs`.
                 copies => panic!("{copies:?}"),
             }
         }

@@ -1,5 +1,7 @@
+//! ROD tokens in a room of two units.
+
 use super::*;
-use crate::copy_bench::{Room, out, populate, receive, write_using};
+use crate::copy::testing::{Room, out, populate, receive, write_using};
 use crate::testing::{BLOCK, Event, write};
 use device::StoreFault;
 use scsi::response::{be16, be32, be64};

@@ -25,7 +25,7 @@ use crate::management::{Pending, Waiter};
 use crate::nexus::{Entry, Nexus, Nexuses};
 use crate::port_groups::PortGroups;
 use crate::reservation::Reservations;
-use crate::task::{Point, State, Task, span};
+use crate::task::{Point, State, Task, is_erasure, is_exclusive, span};
 use crate::task_set::{TASK_LIMIT, TaskSet};
 
 /// PERSISTENT RESERVATION INFORMATION LOST.
@@ -730,16 +730,6 @@ impl Unit {
         let task = self.leave(slot);
         self.effects.push_back(Effect::Respond { task: task.reference(slot), outcome });
     }
-}
-
-/// Commands that nobody may see half of.
-fn is_exclusive(operation: Operation) -> bool {
-    is_erasure(operation) || matches!(operation, Operation::CompareAndWrite | Operation::OrWrite16 | Operation::WriteAtomic16)
-}
-
-fn is_erasure(operation: Operation) -> bool {
-    use Operation as Op;
-    matches!(operation, Op::FormatUnit | Op::SanitizeOverwrite | Op::SanitizeBlockErase | Op::SanitizeCryptographicErase)
 }
 
 /// The unit attention that stops this command, taken out unless it is interlocked; `None` when it may pass.

@@ -36,7 +36,7 @@ pub(crate) enum Message {
     /// An accepted socket is yours. `descriptor`: unless the driver's handles are good for all reactors (the simulator's).
     Adopt { socket: reactor::Handle, descriptor: Option<OwnedFd>, local: SocketAddr, remote: SocketAddr, group_tag: u16 },
     /// Carry this out: it concerns a nexus of yours.
-    Effect { cell: Arc<UnitCell>, effect: Effect },
+    Effect { cell: Arc<UnitCell>, effect: Box<Effect> },
     /// Look at this unit: someone else moved it.
     Attend { cell: Arc<UnitCell> },
     /// End a session; tell who waits for it.

@@ -10,6 +10,8 @@
 pub(crate) mod plan;
 pub(crate) mod records;
 mod report;
+#[cfg(test)]
+mod testing;
 pub(crate) mod tokens;
 mod work;
 

@@ -117,7 +117,7 @@ impl<D: Driver> Server<D> {
     fn execute(&mut self, cell: Arc<UnitCell>, effect: Effect) {
         let nexus = nexus_of(&effect);
         if reactor_of(nexus) != self.index {
-            return self.outbox.push_back((reactor_of(nexus), Message::Effect { cell, effect }));
+            return self.outbox.push_back((reactor_of(nexus), Message::Effect { cell, effect: Box::new(effect) }));
         }
         if concerns_copy(&effect) {
             return self.copy_effect(&cell, effect);

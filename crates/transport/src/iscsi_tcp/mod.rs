@@ -399,7 +399,7 @@ impl<D: Driver> Server<D> {
                     let socket = descriptor.map_or(socket, |descriptor| self.driver.adopt(descriptor));
                     self.adopt(socket, local, remote, group_tag);
                 }
-                Message::Effect { cell, effect } => self.work.queue.push_back((cell, effect)),
+                Message::Effect { cell, effect } => self.work.queue.push_back((cell, *effect)),
                 Message::Attend { cell } => self.work.visit(&cell, |_, _| {}),
                 Message::End { nexus, reason, waiter } => self.end_session(nexus, reason, waiter),
                 Message::Ended { link } => self.login_again(link),
