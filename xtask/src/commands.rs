@@ -48,6 +48,10 @@ const FILES: &[(&str, &[&str])] = &[
     ("device/src/primary/mode_sense.rs", &["1a", "5a"]),
     ("device/src/primary/opcodes.rs", &["a3/0c", "a3/0d"]),
     ("device/src/primary/start_stop.rs", &["1b", "1e"]),
+    ("target/src/copy/mod.rs", &["83/00", "83/01", "83/11", "83/1c"]),
+    ("target/src/copy/work.rs", &["83/10"]),
+    ("target/src/copy/report.rs", &["84/00", "84/01", "84/04", "84/05", "84/06", "84/07", "84/08"]),
+    ("device/src/primary/third_party.rs", &["84/03"]),
     ("target/src/port_groups.rs", &["a3/0a", "a4/0a"]),
     ("target/src/primary.rs", &["03", "16", "17", "56", "57", "a0"]),
     ("target/src/reservation/report.rs", &["5e/00", "5e/01", "5e/02", "5e/03"]),
@@ -58,6 +62,7 @@ const FILES: &[(&str, &[&str])] = &[
 /// Suites of libiscsi and the commands they are about.
 const SUITES: &[(&str, &[&str])] = &[
     ("CompareAndWrite", &["89"]),
+    ("ExtendedCopy", &["83/00"]),
     ("GetLBAStatus", &["9e/12"]),
     ("Inquiry", &["12"]),
     ("ModeSense6", &["1a"]),
@@ -72,6 +77,7 @@ const SUITES: &[(&str, &[&str])] = &[
     ("ProutRegister", &["5f/00", "5f/06"]),
     ("ProutReserve", &["5e/01", "5f/01", "5f/02"]),
     ("Read6", &["08"]),
+    ("ReceiveCopyResults", &["84/00", "84/03"]),
     ("Read10", &["28"]),
     ("Read12", &["a8"]),
     ("Read16", &["88"]),
