@@ -30,6 +30,14 @@ pub enum Bug {
     FaultOffByOne,
     /// A payload buffer is not given back when a connection breaks.
     BufferLeaks,
+    /// A task management function waits for the store for ever.
+    FunctionWaitsForever,
+    /// ABORT TASK SET ends the commands of all initiators.
+    AbortSetTooWide,
+    /// ABORT TASK of a command that never came does not take its CmdSN.
+    HoleNotPlugged,
+    /// A command that a function of its own initiator ended is answered.
+    AbortedIsAnswered,
 }
 
 impl Bug {
@@ -53,6 +61,10 @@ impl Bug {
         Bug::RangeTooLong,
         Bug::FaultOffByOne,
         Bug::BufferLeaks,
+        Bug::FunctionWaitsForever,
+        Bug::AbortSetTooWide,
+        Bug::HoleNotPlugged,
+        Bug::AbortedIsAnswered,
     ];
 }
 

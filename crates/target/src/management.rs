@@ -49,7 +49,7 @@ impl Unit {
                 None => self.answer(function, FunctionResponse::TaskDoesNotExist),
             },
             FunctionKind::AbortTaskSet => {
-                let slots = self.slots(|task| task.nexus == nexus && task.is_command());
+                let slots = self.slots(|task| (task.nexus == nexus || is_planted(Bug::AbortSetTooWide)) && task.is_command());
                 self.abort_for(function, slots);
             }
             FunctionKind::ClearAca => {
@@ -191,7 +191,8 @@ impl Unit {
         if tasks.is_empty() || is_planted(Bug::AbortLandsLate) {
             return false;
         }
-        let deadline = self.clock.saturating_add(FUNCTION_LIMIT);
+        let limit = if is_planted(Bug::FunctionWaitsForever) { u64::MAX } else { FUNCTION_LIMIT };
+        let deadline = self.clock.saturating_add(limit);
         self.pending.push(Pending { waiter, deadline, tasks });
         self.wake_at(deadline);
         true

@@ -12,6 +12,8 @@ use super::workspace;
 /// Seeds of one test run, and the time they may take.
 const SEEDS: &str = "2000";
 const LIMIT: Duration = Duration::from_secs(120);
+/// Seeds of task management: every case five times.
+const SEEDS_OF_FUNCTIONS: &str = "6160";
 /// Seeds within which every planted bug must be found.
 const SEEDS_PER_BUG: &str = "500";
 /// Seeds of a long run.
@@ -24,6 +26,9 @@ pub fn run(report: &mut Report) {
     }
     report.check(&format!("simulator, {SEEDS} seeds"), || {
         process::run(Command::new(binary("scuzzy-sim")).args(["run", "--seeds", SEEDS]), LIMIT).map(drop)
+    });
+    report.check(&format!("task management at every stage of a command's life, {SEEDS_OF_FUNCTIONS} seeds"), || {
+        process::run(Command::new(binary("scuzzy-sim")).args(["functions", "--seeds", SEEDS_OF_FUNCTIONS]), LIMIT).map(drop)
     });
     report.check(&format!("each planted bug is found within {SEEDS_PER_BUG} seeds"), || {
         let output = process::run(Command::new(binary("scuzzy-sim")).args(["planted", "--seeds", SEEDS_PER_BUG]), 2 * LIMIT)?;

@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 
 use scsi::Lun;
+use scsi::planted::{Bug, is_planted};
 
 use super::connection::{Connection, SECOND, StatSn};
 use super::session::Waiting;
@@ -104,7 +105,7 @@ impl Connection {
             None => {
                 let number = request.ref_cmd_sn;
                 let missing = self.shared.window.judge(number) != Position::Outside && distance(request.cmd_sn, number) < 0;
-                if missing {
+                if missing && !is_planted(Bug::HoleNotPlugged) {
                     self.shared.window.hold(number, Held::Lost);
                 }
                 missing

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use device::{StoreFault, StoreOp, StoreResult};
 use iscsi::{CommandEvent, Reply, ReplyData};
 use reactor::{Back, Buffer, Driver, Pool};
+use scsi::planted::{Bug, is_planted};
 use scsi::{Asc, DataIn, Outcome, Sense, Status};
 use store::Store;
 use target::{Abort, Command, Effect, NexusId, TaskRef, TaskTag};
@@ -339,6 +340,7 @@ impl<D: Driver> Server<D> {
 
     fn aborted(&mut self, slot: usize, tag: u32, why: Abort, cell: &Arc<UnitCell>) {
         match why {
+            Abort::ByOwnNexus if is_planted(Bug::AbortedIsAnswered) => self.answer(slot, tag, Outcome::status(Status::TASK_ABORTED), Some(cell)),
             Abort::ByOther { respond: true } => self.answer(slot, tag, Outcome::status(Status::TASK_ABORTED), Some(cell)),
             // The connection lives, so it is the unit that went.
             Abort::NexusLost => self.answer(slot, tag, Outcome::check(Sense::illegal(Asc::LOGICAL_UNIT_NOT_SUPPORTED)), Some(cell)),
