@@ -25,7 +25,7 @@ check "copy files before the rule" cp -a /tmp/tree /mnt/t/before
 sync
 
 check "the rule: every WRITE(10) of unit 3 fails with 3/0c02" host raid-rule
-dmesg -C
+keep_log
 check "copy files while disk 3 refuses writes" cp -a /tmp/tree /mnt/t/during
 sync
 dmesg >/tmp/log
