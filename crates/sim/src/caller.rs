@@ -78,7 +78,17 @@ pub struct Caller {
 impl Caller {
     /// An initiator without connection, whose first CmdSN is `cmd_sn`.
     pub fn new(id: usize, cmd_sn: u32) -> Caller {
-        Caller { id, received: Vec::new(), closed: None, output: Vec::new(), cmd_sn, inbox: Vec::new(), next_tag: (id as u32) << 16, exp_stat_sn: 0, given: BTreeSet::new() }
+        Caller {
+            id,
+            received: Vec::new(),
+            closed: None,
+            output: Vec::new(),
+            cmd_sn,
+            inbox: Vec::new(),
+            next_tag: (id as u32) << 16,
+            exp_stat_sn: 0,
+            given: BTreeSet::new(),
+        }
     }
 
     /// A new connection: the Login Request for all that this module needs, with `segment` as MaxRecvDataSegmentLength.
