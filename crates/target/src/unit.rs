@@ -745,6 +745,9 @@ fn report_attention(attentions: &mut Attentions, row: &CommandRow, interlock: In
 #[path = "erase_tests.rs"]
 mod erase_tests;
 #[cfg(test)]
+#[path = "ordering_model_tests.rs"]
+mod ordering;
+#[cfg(test)]
 #[path = "random_tests.rs"]
 mod random;
 #[cfg(test)]
