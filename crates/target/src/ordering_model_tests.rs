@@ -15,7 +15,12 @@ const ACA_ACTIVE: u8 = 0x30;
 #[derive(Clone, Copy, Debug)]
 enum Input {
     /// A WRITE; `bad`: beyond the end of the medium.
-    Arrive { nexus: u64, attribute: TaskAttribute, naca: bool, bad: bool },
+    Arrive {
+        nexus: u64,
+        attribute: TaskAttribute,
+        naca: bool,
+        bad: bool,
+    },
     /// The data of a started command arrive, and the store takes them.
     Data(usize),
     Abort(usize),
