@@ -334,7 +334,7 @@ impl Shell {
                     assert!(!inline || len <= MAX_INLINE, "{len} bytes of parameters");
                     self.owe(task, Owed::Fetch { inline, len });
                 }
-                Effect::Store { task, op } => {
+                Effect::Store { task, op, .. } => {
                     self.check_operation(task, &op);
                     self.check_alone(task, &op);
                     self.owe(task, Owed::Store(op));

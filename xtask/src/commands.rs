@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use anyhow::{Context, Result, bail};
 use scsi::DeviceType;
-use scsi::command::{CommandRow, Operation, ROWS};
+use scsi::command::{CommandRow, Operation, ROWS, VARIABLE_LENGTH};
 
 use crate::ledger::{self, Sources};
 use crate::root;
@@ -27,17 +27,20 @@ const FILES: &[(&str, &[&str])] = &[
     ("device/src/primary/mod.rs", &["00"]),
     ("device/src/disk/capacity.rs", &["25", "9e/10"]),
     ("device/src/disk/compare_and_write.rs", &["89"]),
-    ("device/src/disk/lba_status.rs", &["9e/12"]),
-    ("device/src/disk/read_write.rs", &["08", "0a", "28", "2a", "2e", "88", "8a", "8e", "9c", "a8", "aa", "ae"]),
+    ("device/src/disk/lba_status.rs", &["9e/12", "7f/0012"]),
+    (
+        "device/src/disk/read_write.rs",
+        &["08", "0a", "28", "2a", "2e", "88", "8a", "8e", "9c", "a8", "aa", "ae", "7f/0009", "7f/000b", "7f/000c", "7f/000f"],
+    ),
     ("device/src/disk/synchronize.rs", &["34", "35", "90", "91"]),
     ("device/src/disk/unmap.rs", &["42"]),
-    ("device/src/disk/verify.rs", &["2f", "8f", "af"]),
-    ("device/src/disk/write_same.rs", &["41", "93"]),
+    ("device/src/disk/verify.rs", &["2f", "8f", "af", "7f/000a"]),
+    ("device/src/disk/write_same.rs", &["41", "93", "7f/000d"]),
     ("device/src/primary/inquiry.rs", &["12"]),
     ("device/src/disk/erase.rs", &["04", "48/01", "48/02", "48/03", "48/1f"]),
     ("device/src/disk/marked.rs", &["3f", "9f/11"]),
-    ("device/src/disk/or_write.rs", &["8b"]),
-    ("device/src/disk/streams.rs", &["9a", "9e/14", "9e/15", "9e/16"]),
+    ("device/src/disk/or_write.rs", &["8b", "7f/000e"]),
+    ("device/src/disk/streams.rs", &["9a", "9e/14", "9e/15", "9e/16", "7f/0010"]),
     ("device/src/disk/defects.rs", &["07", "37", "b7"]),
     ("device/src/primary/buffers.rs", &["3b", "3c"]),
     ("device/src/primary/diagnostics.rs", &["1c", "1d"]),
@@ -126,7 +129,11 @@ pub fn check() -> Result<()> {
 
 /// Operation code, and service action where there is one: `9e/12`.
 pub fn code(row: &CommandRow) -> String {
-    row.service_action.map_or_else(|| format!("{:02x}", row.opcode), |action| format!("{:02x}/{action:02x}", row.opcode))
+    match row.service_action {
+        None => format!("{:02x}", row.opcode),
+        Some(action) if row.opcode == VARIABLE_LENGTH => format!("{:02x}/{action:04x}", row.opcode),
+        Some(action) => format!("{:02x}/{action:02x}", row.opcode),
+    }
 }
 
 /// The file below `crates` that carries a command out.

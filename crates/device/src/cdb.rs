@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use scsi::{Outcome, Sense, response};
+use scsi::{Outcome, Sense, command, response};
 
 use crate::operation::Step;
 
@@ -14,6 +14,21 @@ pub(crate) fn byte(bytes: &[u8], at: usize) -> u8 {
 /// True when all bits of `mask` at `at` are one.
 pub(crate) fn bit(bytes: &[u8], at: usize, mask: u8) -> bool {
     byte(bytes, at) & mask == mask
+}
+
+/// Place of the byte with the flags of a block command: the protection field, DPO, FUA, BYTCHK, ANCHOR, UNMAP.
+pub(crate) fn flags_at(cdb: &[u8]) -> usize {
+    if byte(cdb, 0) == command::VARIABLE_LENGTH { 10 } else { 1 }
+}
+
+/// The flags of a block command.
+pub(crate) fn flags(cdb: &[u8]) -> u8 {
+    byte(cdb, flags_at(cdb))
+}
+
+/// INVALID FIELD IN CDB, at a bit of the flags.
+pub(crate) fn bad_flag(cdb: &[u8], leftmost: u8) -> Outcome {
+    bad_field(if flags_at(cdb) == 1 { 1 } else { 10 }, Some(leftmost))
 }
 
 /// Big-endian 16-bit field.

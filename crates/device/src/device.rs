@@ -1,11 +1,13 @@
 //! The front of a logical unit: gates, dispatch, medium, settings.
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::String;
 use alloc::vec::Vec;
 
 use scsi::command::{self, CommandRow, Operation, Refusal};
 use scsi::planted::{Bug, is_planted};
+use scsi::protection::Protection;
 use scsi::{Asc, BlockCount, BlockRange, BlockSize, DeviceType, Outcome, Sense, SenseFormat, SenseKey, Status};
 
 use crate::cdb::{self, fail};
@@ -30,15 +32,18 @@ use crate::{controller, disk, primary};
 /// the largest payload buffer a task may hold, and room for 65536 blocks of 512 bytes.
 pub const MAX_TRANSFER_BYTES: u32 = 32 << 20;
 
+/// Bytes more that a block may take in a payload where it has protection information: its own, as sent, and room to put it there.
+const PROTECTED_ROOM: u32 = 16;
+
 /// Unit attentions that wait for [`Device::poll_notice`]. More than this many different ones at once cannot tell an initiator anything new.
 const MAX_NOTICES: usize = 64;
 
 /// INQUIRY DATA HAS CHANGED.
-const INQUIRY_DATA_CHANGED: Asc = Asc(0x3f03);
+pub(crate) const INQUIRY_DATA_CHANGED: Asc = Asc(0x3f03);
 /// MODE PARAMETERS CHANGED.
 pub(crate) const MODE_PARAMETERS_CHANGED: Asc = Asc(0x2a01);
 /// CAPACITY DATA HAS CHANGED.
-const CAPACITY_DATA_CHANGED: Asc = Asc(0x2a09);
+pub(crate) const CAPACITY_DATA_CHANGED: Asc = Asc(0x2a09);
 /// NOT READY TO READY CHANGE, MEDIUM MAY HAVE CHANGED.
 const MEDIUM_MAY_HAVE_CHANGED: Asc = Asc(0x2800);
 
@@ -98,6 +103,8 @@ pub struct Device {
     /// Target ports of the unit, ascending by relative port.
     pub(crate) ports: Vec<PortIdentity>,
     flush_failed: bool,
+    /// `None`: the medium has no room for protection information.
+    pub(crate) protection: Option<Protection>,
     /// Time of the last input, and of the first: power on.
     now: u64,
     powered: Option<u64>,
@@ -148,6 +155,7 @@ impl Device {
             port_groups: TargetPortGroupSupport::Both,
             ports: Vec::new(),
             flush_failed: false,
+            protection: None,
             now: 0,
             powered: None,
             statistics: Statistics::default(),
@@ -225,9 +233,13 @@ impl Device {
     pub fn lookup(&self, cdb: &[u8]) -> Result<&'static CommandRow, Outcome> {
         match command::lookup(self.kind, cdb) {
             Ok(row) if self.offers(row) => Ok(row),
+            // What SBC asks for where the protection is another one.
+            Ok(row) if row.opcode == command::VARIABLE_LENGTH => Err(Outcome::check(Sense::illegal(Asc::INVALID_OPERATION_CODE))),
             Ok(row) if row.service_action.is_some() => Err(cdb::bad_field(1, Some(4))),
             Ok(_) | Err(Refusal::InvalidOperationCode) => Err(Outcome::check(Sense::illegal(Asc::INVALID_OPERATION_CODE))),
+            Err(Refusal::InvalidServiceAction) if cdb::byte(cdb, 0) == command::VARIABLE_LENGTH => Err(cdb::bad_field(8, Some(7))),
             Err(Refusal::InvalidServiceAction) => Err(cdb::bad_field(1, Some(4))),
+            Err(Refusal::InvalidLength) => Err(cdb::bad_field(7, Some(7))),
             Err(Refusal::TooShort) => Err(Outcome::check(Sense::illegal(Asc::INVALID_FIELD_IN_CDB))),
         }
     }
@@ -236,6 +248,7 @@ impl Device {
     pub(crate) fn offers(&self, row: &CommandRow) -> bool {
         let here = match row.operation {
             Operation::Unmap => self.thin(),
+            operation if disk::needs_tags(operation) => self.protection() == Protection::Type2,
             Operation::ReportTargetPortGroups => self.port_groups != TargetPortGroupSupport::None,
             Operation::SetTargetPortGroups => matches!(self.port_groups, TargetPortGroupSupport::Explicit | TargetPortGroupSupport::Both),
             _ => true,
@@ -293,7 +306,7 @@ impl Device {
 
     /// LINK is refused: linked commands are long gone. NACA is the business of the unit's task manager.
     fn check_control(&self, request: &Request<'_>) -> Result<(), Outcome> {
-        let Some(at) = request.row.usage.len().checked_sub(1) else { return Ok(()) };
+        let at = request.row.control_at();
         if cdb::byte(request.cdb, at) & 0x01 == 0 {
             return Ok(());
         }
@@ -308,6 +321,7 @@ impl Device {
             row.operation,
             Operation::WriteSame10
                 | Operation::WriteSame16
+                | Operation::WriteSame32
                 | Operation::SynchronizeCache10
                 | Operation::SynchronizeCache16
                 | Operation::PreFetch10
@@ -328,7 +342,8 @@ impl Device {
             DeviceType::DISK => disk::begin(self, request),
             _ => controller::begin(self, request),
         };
-        (Progress { state, epoch: self.epoch }, self.with_exception(step))
+        let guard = if self.protection() == Protection::None { None } else { disk::protection::guard(self, request).map(Box::new) };
+        (Progress { state, epoch: self.epoch, guard }, self.with_exception(step))
     }
 
     /// Where a command ends well, an informational exception that is due is reported.
@@ -356,7 +371,7 @@ impl Device {
             State::Write(write) => write.fetched(),
             State::Verify(verify) => verify.fetched(),
             State::CompareAndWrite(command) => command.fetched(),
-            State::WriteSame(command) => command.fetched(data),
+            State::WriteSame(command) => command.fetched(self, data),
             State::Unmap(command) => command.fetched(self, data),
             State::ModeSelect(command) => command.fetched(self, data),
             State::Parameters(command) => command.fetched(self, data),
@@ -495,7 +510,8 @@ impl Device {
                 Some(MODE_PARAMETERS_CHANGED)
             }
             Parameter::DefaultModePage { page, subpage } => {
-                let own = if self.kind == DeviceType::DISK { ModePages::disk(self.settings.thin) } else { ModePages::none() };
+                let mut own = if self.kind == DeviceType::DISK { ModePages::disk(self.settings.thin) } else { ModePages::none() };
+                own.set_protection(self.protection.is_some());
                 self.modes.restore_page(page, subpage, &own);
                 self.modes_changed();
                 Some(MODE_PARAMETERS_CHANGED)
@@ -694,6 +710,9 @@ impl Device {
     }
 
     pub(crate) fn max_transfer_blocks(&self) -> u32 {
+        if self.protection.is_some() {
+            return MAX_TRANSFER_BYTES / (self.settings.block_size.bytes() + PROTECTED_ROOM);
+        }
         MAX_TRANSFER_BYTES >> self.settings.block_size.shift()
     }
 

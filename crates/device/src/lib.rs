@@ -19,6 +19,7 @@ mod cdb;
 pub mod controller;
 pub mod device;
 pub mod disk;
+pub mod guard;
 pub mod operation;
 pub mod parameter;
 pub mod primary;
@@ -26,6 +27,7 @@ mod progress;
 mod statistics;
 
 pub use device::{Device, TargetPortGroupSupport};
+pub use guard::Guard;
 pub use operation::{Extent, Notice, PortIdentity, Request, Step, StoreAnswer, StoreFault, StoreOp, StoreResult};
 pub use parameter::{Medium, Parameter, ParameterError, UnitSettings, UnitView};
 pub use primary::control::{Interlock, QueueErrors};

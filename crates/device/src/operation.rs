@@ -5,6 +5,8 @@ use alloc::vec::Vec;
 
 use scsi::{Asc, CommandRow, Outcome, RelativePort};
 
+use crate::guard::Violation;
+
 /// The target port through which a command came: INQUIRY VPD page 83h names it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PortIdentity {
@@ -154,9 +156,19 @@ pub enum StoreOp {
 }
 
 impl StoreOp {
+    /// First byte of the operation's range.
+    pub fn start(&self) -> u64 {
+        self.range().0
+    }
+
     /// First byte behind the operation's range.
     pub fn end(&self) -> u64 {
-        let (offset, len) = match *self {
+        let (offset, len) = self.range();
+        offset.saturating_add(len)
+    }
+
+    fn range(&self) -> (u64, u64) {
+        match *self {
             StoreOp::Read { offset, len } | StoreOp::Write { offset, len, .. } | StoreOp::Compare { offset, len, .. } => (offset, u64::from(len)),
             StoreOp::Or { offset, len } => (offset, u64::from(len)),
             StoreOp::Fill { offset, len, .. }
@@ -168,8 +180,7 @@ impl StoreOp {
             | StoreOp::Flush { offset, len }
             | StoreOp::Prefetch { offset, len }
             | StoreOp::Extents { offset, len, .. } => (offset, len),
-        };
-        offset.saturating_add(len)
+        }
     }
 }
 
@@ -216,6 +227,13 @@ pub enum StoreFault {
     Unsupported,
     /// The store ends before the operation does, because it was made smaller: 5/2100.
     OutOfRange,
+    /// The protection information of the block at `at` is wrong: B/1001, 1002 or 1003.
+    Protection {
+        /// Bytes from the start of the operation.
+        at: u64,
+        /// The field that is wrong.
+        what: Violation,
+    },
     /// The store is gone: NOT READY.
     Gone,
     /// A fault rule says so: this sense key and code.

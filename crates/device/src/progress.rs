@@ -11,6 +11,7 @@ use crate::disk::thresholds::Measurement;
 use crate::disk::unmap::Unmap;
 use crate::disk::verify::Verify;
 use crate::disk::write_same::WriteSame;
+use crate::guard::Guard;
 use crate::primary::diagnostics::SelfTest;
 use crate::primary::mode_select::ModeSelect;
 use crate::primary::parameters::ParameterList;
@@ -22,6 +23,8 @@ pub struct Progress {
     pub(crate) state: State,
     /// Medium the command began with: when it has been exchanged since, no further step touches the new one.
     pub(crate) epoch: u32,
+    /// What its store operations do with protection information.
+    pub(crate) guard: Option<Box<Guard>>,
 }
 
 /// Per command family: where it stands.

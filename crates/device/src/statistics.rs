@@ -214,6 +214,7 @@ fn group_number(row: &CommandRow, cdb: &[u8]) -> u8 {
         10 => byte(cdb, 6) & 0x1f,
         12 => byte(cdb, 10) & 0x1f,
         16 => byte(cdb, 14) & 0x1f,
+        32 => byte(cdb, 6) & 0x1f,
         _ => 0,
     }
 }

@@ -8,6 +8,10 @@ use crate::types::{BlockCount, BlockRange, DeviceType, Lba};
 
 /// Service action field of CDB byte 1.
 const SERVICE_ACTION: u8 = 0x1f;
+/// Operation code of the CDBs that tell their length: the service action has 16 bits there, and the CONTROL byte is the second.
+pub const VARIABLE_LENGTH: u8 = 0x7f;
+/// ADDITIONAL CDB LENGTH of a variable length CDB counts the bytes behind this many.
+const VARIABLE_HEAD: usize = 8;
 
 /// Which way data travels.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -121,6 +125,15 @@ pub enum Operation {
     Write12,
     WriteAndVerify12,
     Verify12,
+    Read32,
+    Verify32,
+    Write32,
+    WriteAndVerify32,
+    WriteSame32,
+    OrWrite32,
+    WriteAtomic32,
+    WriteStream32,
+    GetLbaStatus32,
 }
 
 /// Families that fault rules and statistics can name: `READ` is every READ(n).
@@ -229,11 +242,23 @@ pub enum Refusal {
     InvalidOperationCode,
     /// 5/2400 at the service action field.
     InvalidServiceAction,
+    /// ADDITIONAL CDB LENGTH is not the one of the service action: 5/2400 at that byte.
+    InvalidLength,
     /// The CDB is shorter than its operation code demands: 5/2400.
     TooShort,
 }
 
 impl CommandRow {
+    /// Place of the byte that has the protection field, DPO, FUA, BYTCHK, ANCHOR and UNMAP in the block commands.
+    pub const fn flags_at(&self) -> usize {
+        if self.opcode == VARIABLE_LENGTH { 10 } else { 1 }
+    }
+
+    /// Place of the CONTROL byte.
+    pub const fn control_at(&self) -> usize {
+        if self.opcode == VARIABLE_LENGTH { 1 } else { self.usage.len().saturating_sub(1) }
+    }
+
     /// The block range the CDB names, when the row has one. `cdb` must be at least as long as the row says; `None` otherwise.
     pub fn range(&self, cdb: &[u8]) -> Option<BlockRange> {
         let field = self.lba?;
@@ -266,16 +291,46 @@ pub fn lookup(device_type: DeviceType, cdb: &[u8]) -> Result<&'static CommandRow
         if !row.device_types.contains(&device_type) {
             continue;
         }
-        if let Some(action) = row.service_action {
-            let &field = cdb.get(1).ok_or(Refusal::TooShort)?;
-            if u16::from(field & SERVICE_ACTION) != action {
-                refusal = Refusal::InvalidServiceAction;
-                continue;
-            }
+        if let Some(action) = row.service_action
+            && service_action(cdb).ok_or(Refusal::TooShort)? != action
+        {
+            refusal = Refusal::InvalidServiceAction;
+            continue;
+        }
+        let told = cdb.get(VARIABLE_HEAD - 1).copied().filter(|_| opcode == VARIABLE_LENGTH);
+        if told.is_some_and(|told| usize::from(told) + VARIABLE_HEAD != row.usage.len()) {
+            return Err(Refusal::InvalidLength);
         }
         return if cdb.len() < row.usage.len() { Err(Refusal::TooShort) } else { Ok(row) };
     }
     Err(refusal)
+}
+
+/// What the CDB says where a service action would stand: five bits of byte 1, or bytes 8 and 9 of a variable length CDB. `None`: it ends before.
+#[inline]
+pub fn service_action(cdb: &[u8]) -> Option<u16> {
+    match cdb {
+        [VARIABLE_LENGTH, ..] => Some(u16::from_be_bytes([*cdb.get(8)?, *cdb.get(9)?])),
+        _ => cdb.get(1).map(|field| u16::from(field & SERVICE_ACTION)),
+    }
+}
+
+/// Writes the operation code of a row, its service action and, in a variable length CDB, the length: what a CDB needs to be found.
+pub fn head(row: &CommandRow, cdb: &mut [u8]) {
+    let mut put = |at: usize, keep: u8, value: u8| {
+        if let Some(byte) = cdb.get_mut(at) {
+            *byte = *byte & keep | value;
+        }
+    };
+    put(0, 0, row.opcode);
+    let [high, low] = row.service_action.unwrap_or(0).to_be_bytes();
+    if row.opcode == VARIABLE_LENGTH {
+        put(VARIABLE_HEAD - 1, 0, u8::try_from(row.usage.len() - VARIABLE_HEAD).unwrap_or(u8::MAX));
+        put(8, 0, high);
+        put(9, 0, low);
+    } else if row.service_action.is_some() {
+        put(1, !SERVICE_ACTION, low);
+    }
 }
 
 /// Rows of one operation code, of every device type, in order of service action.
@@ -363,6 +418,7 @@ mod tests {
             1 | 2 => 10,
             4 => 16,
             5 => 12,
+            3 => 32,
             group => panic!("no fixed length in group {group}"),
         }
     }
@@ -372,9 +428,9 @@ mod tests {
         for row in ROWS {
             assert_eq!(row.usage.len(), group_length(row.opcode), "{}", row.name);
             assert_eq!(row.usage[0], row.opcode, "{}", row.name);
-            assert_eq!(row.usage[row.usage.len() - 1], 0, "{}: CONTROL", row.name);
+            assert_eq!(row.usage[row.control_at()], 0, "{}: CONTROL", row.name);
             if let Some(action) = row.service_action {
-                assert_eq!(u16::from(row.usage[1] & SERVICE_ACTION), action, "{}", row.name);
+                assert_eq!(service_action(row.usage), Some(action), "{}", row.name);
             }
             assert!(row.recommended_seconds >= row.nominal_seconds && row.nominal_seconds > 0, "{}", row.name);
             assert!(row.clause.starts_with('S'), "{}", row.name);
@@ -386,8 +442,7 @@ mod tests {
         for row in ROWS {
             for &device_type in row.device_types {
                 let mut cdb = vec![0; row.usage.len()];
-                cdb[0] = row.opcode;
-                cdb[1] = row.service_action.map_or(0, |action| action as u8);
+                head(row, &mut cdb);
                 assert!(core::ptr::eq(lookup(device_type, &cdb).unwrap(), row), "{}", row.name);
                 cdb.pop();
                 assert_eq!(lookup(device_type, &cdb).unwrap_err(), Refusal::TooShort);
@@ -406,7 +461,7 @@ mod tests {
         }
         let disk: BTreeSet<Operation> = rows_for(DeviceType::DISK).map(|row| row.operation).collect();
         assert_eq!(disk.len(), rows_for(DeviceType::DISK).count());
-        assert_eq!(disk.len(), 97, "one row for every operation");
+        assert_eq!(disk.len(), 106, "one row for every operation");
         for &operation in &disk {
             assert_eq!(by_operation(operation).map(|row| row.operation), Some(operation));
         }
@@ -453,6 +508,9 @@ mod tests {
         assert_eq!(range(&[0x88, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 0, 0]), Some((0x0102_0304_0506_0708, 0x090a_0b0c)));
         assert_eq!(range(&[0x89, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 0, 0]), Some((0x0102_0304_0506_0708, 12)));
         assert_eq!(range(&[0x12, 0, 0, 0, 36, 0]), None);
+        let mut long: Vec<u8> = (0..32).collect();
+        (long[0], long[7], long[8], long[9]) = (0x7f, 0x18, 0, 9);
+        assert_eq!(range(&long), Some((0x0c0d_0e0f_1011_1213, 0x1c1d_1e1f)));
     }
 
     #[test]
@@ -460,7 +518,16 @@ mod tests {
         let disk = |cdb: &[u8]| lookup(DeviceType::DISK, cdb).map(|row| row.operation);
         assert_eq!(disk(&[]), Err(Refusal::TooShort));
         assert_eq!(disk(&[0xff; 16]), Err(Refusal::InvalidOperationCode));
-        assert_eq!(disk(&[0x7f; 16]), Err(Refusal::InvalidOperationCode));
+        assert_eq!(disk(&[0x7f; 16]), Err(Refusal::InvalidServiceAction));
+        assert_eq!(disk(&[0x7f; 9]), Err(Refusal::TooShort));
+        let mut long = [0; 32];
+        (long[0], long[7], long[9]) = (0x7f, 0x18, 0x12);
+        assert_eq!(disk(&long), Ok(Operation::GetLbaStatus32));
+        assert_eq!(disk(&long[..31]), Err(Refusal::TooShort));
+        for length in [0, 0x17, 0x19, 0xff] {
+            long[7] = length;
+            assert_eq!(disk(&long), Err(Refusal::InvalidLength));
+        }
         assert_eq!(disk(&[0x5e]), Err(Refusal::TooShort));
         assert_eq!(disk(&[0x5e, 0x04, 0, 0, 0, 0, 0, 0, 0, 0]), Err(Refusal::InvalidServiceAction));
         assert_eq!(disk(&[0x9e, 0xf0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]), Ok(Operation::ReadCapacity16));

@@ -16,6 +16,7 @@ pub mod explain;
 pub mod outcome;
 pub mod parameter_list;
 pub mod planted;
+pub mod protection;
 pub mod response;
 mod rows;
 pub mod sense;

@@ -7,6 +7,7 @@ mod monitor;
 mod port_group;
 mod primary;
 mod reservation;
+mod variable;
 
 use crate::command::CommandRow;
 use crate::types::DeviceType;
@@ -17,7 +18,8 @@ const DISK: &[DeviceType] = &[DeviceType::DISK];
 const CONTROLLER: &[DeviceType] = &[DeviceType::CONTROLLER];
 
 /// The files, in order.
-const FILES: [&[CommandRow]; 7] = [primary::ROWS, reservation::ROWS, port_group::ROWS, monitor::ROWS, block::ROWS, medium::ROWS, copy::ROWS];
+const FILES: [&[CommandRow]; 8] =
+    [primary::ROWS, reservation::ROWS, port_group::ROWS, monitor::ROWS, block::ROWS, medium::ROWS, copy::ROWS, variable::ROWS];
 
 const COUNT: usize = count();
 

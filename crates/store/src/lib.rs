@@ -4,6 +4,7 @@
 //! and passes the contract test of this crate.
 //!
 //! * [`Memory`]: sparse memory. [`Null`]: nothing. [`File`]: a file or block device, cached or direct, perhaps with its changes in memory only.
+//! * [`Protected`]: another store with something kept beside each block.
 //! * [`blocking`]: the operations of [`Io`] for a thread that may block.
 //! * [`cartridge`]: tape images.
 
@@ -14,10 +15,12 @@ pub mod lock;
 mod memory;
 mod null;
 mod overlay;
+pub mod protected;
 
 pub use file::{File, OpenError, OpenErrorKind, OpenOptions};
 pub use memory::Memory;
 pub use null::Null;
+pub use protected::Protected;
 
 use std::os::fd::RawFd;
 use std::sync::Arc;
@@ -172,6 +175,10 @@ pub trait Store: Send + Sync {
     fn prefetch(&self, offset: u64, len: u64);
     /// Kind, as `bstype` names it: `rdwr`, `memory`, `null`.
     fn kind(&self) -> &'static str;
+    /// The side of a store that keeps something beside each block.
+    fn protected(&self) -> Option<&Protected> {
+        None
+    }
     /// A store over the same bytes with another size: `bytes`, or (`None`) the size the medium has now. What is behind a smaller end is lost; what is
     /// new reads as zeros. This one goes on as it is: whoever shrinks sees to it that no operation behind the new end runs here any more.
     ///

@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use device::{PortIdentity, StoreOp};
+use device::{Guard, PortIdentity, StoreOp};
 use scsi::{Asc, Lun, Outcome, TaskAttribute};
 
 pub use crate::copy::{Answer, PartCommand, PartEnd, PartUnit, Question, TokenFacts, UnitFacts};
@@ -154,6 +154,8 @@ pub enum Effect {
         task: TaskRef,
         /// What.
         op: StoreOp,
+        /// What it does with protection information, on a unit that has it.
+        guard: Option<Box<Guard>>,
     },
     /// The task ended. Its payload goes with the answer, then is free.
     Respond {

@@ -3,6 +3,7 @@
 use super::*;
 use crate::effect::{FunctionKind, TaskTag};
 use crate::management::FUNCTION_LIMIT;
+use crate::task::span;
 use crate::testing::{Bench, Event, blocks, compare_and_write, disk, identity, read, reserve_out, write};
 use device::{StoreFault, StoreOp};
 use proptest::prelude::*;

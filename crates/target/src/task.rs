@@ -3,9 +3,10 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use device::{Progress, Request, Step, StoreOp};
+use device::{Device, Progress, Request, Step, StoreOp};
 use fault::{EventId, RuleId, Stage, Verdict};
-use scsi::command::Operation;
+use scsi::command::{Operation, VARIABLE_LENGTH};
+use scsi::planted::{Bug, is_planted};
 use scsi::{CommandRow, TaskAttribute};
 
 use crate::copy::plan::Copy;
@@ -178,11 +179,10 @@ impl Task {
 
     /// NACA of the CONTROL byte: CHECK CONDITION begins an auto contingent allegiance.
     pub fn naca(&self) -> bool {
-        const VARIABLE_LENGTH: u8 = 0x7f;
         let cdb = self.cdb();
         let at = match (cdb.first(), self.row) {
+            (_, Some(row)) => row.control_at(),
             (Some(&VARIABLE_LENGTH), _) => 1,
-            (_, Some(row)) => row.usage.len().saturating_sub(1),
             // Unknown commands have the length of their group.
             (Some(0x00..=0x1f), None) => 5,
             (Some(0x20..=0x5f), None) => 9,
@@ -232,9 +232,20 @@ pub(crate) fn span(op: &StoreOp) -> Option<(u64, u64)> {
     }
 }
 
+/// Bytes that a command keeps others off when it begins this operation, and whether against everybody.
+pub(crate) fn claimed(device: &Device, task: &Task, op: &StoreOp) -> (Option<(u64, u64)>, bool) {
+    let operation = task.row.map(|row| row.operation);
+    let kept = task.row.and_then(|row| device.kept(row, task.cdb()));
+    let exclusive = kept.is_some() || operation.is_some_and(is_exclusive) && !is_planted(Bug::CompareAndWriteTorn);
+    // What erases the medium claims all of it once.
+    let span = if operation.is_some_and(is_erasure) { Some((0, u64::MAX)) } else { span(op).map(|span| kept.unwrap_or(span)) };
+    (span, exclusive)
+}
+
 /// Commands that nobody may see half of.
 pub(crate) fn is_exclusive(operation: Operation) -> bool {
-    is_erasure(operation) || matches!(operation, Operation::CompareAndWrite | Operation::OrWrite16 | Operation::WriteAtomic16)
+    use Operation as Op;
+    is_erasure(operation) || matches!(operation, Op::CompareAndWrite | Op::OrWrite16 | Op::OrWrite32 | Op::WriteAtomic16 | Op::WriteAtomic32)
 }
 
 pub(crate) fn is_erasure(operation: Operation) -> bool {

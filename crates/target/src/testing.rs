@@ -146,7 +146,7 @@ impl Bench {
         while let Some(effect) = self.unit.poll_effect() {
             match effect {
                 Effect::Fetch { task, len, inline } => self.fetches.push((task, len, inline)),
-                Effect::Store { task, op } => self.stores.push((task, op)),
+                Effect::Store { task, op, .. } => self.stores.push((task, op)),
                 Effect::Respond { task, outcome } => self.end(task, Event::Done(task.nexus.0, task.tag.0, outcome)),
                 Effect::Aborted { task, why } => self.end(task, Event::Aborted(task.nexus.0, task.tag.0, why)),
                 Effect::FunctionDone { nexus, tag, response } => self.events.push(Event::Function(nexus.0, tag.0, response)),

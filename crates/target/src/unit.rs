@@ -10,7 +10,6 @@ use alloc::vec::Vec;
 use device::{Device, Interlock, Step, StoreOp, StoreResult};
 use fault::{Action, RuleId, Rules, Stage, Subject, Verdict};
 use scsi::command::Operation;
-use scsi::planted::{Bug, is_planted};
 use scsi::{Asc, CommandRow, Outcome, Sense, Status, TaskAttribute};
 
 use crate::attention::{self, Attentions};
@@ -25,7 +24,7 @@ use crate::management::{Pending, Waiter};
 use crate::nexus::{Entry, Nexus, Nexuses};
 use crate::port_groups::PortGroups;
 use crate::reservation::Reservations;
-use crate::task::{Point, State, Task, is_erasure, is_exclusive, span};
+use crate::task::{Point, State, Task, claimed};
 use crate::task_set::{TASK_LIMIT, TaskSet};
 
 /// PERSISTENT RESERVATION INFORMATION LOST.
@@ -510,10 +509,7 @@ impl Unit {
                 self.effects.push_back(Effect::Fetch { task, len, inline });
             }
             Step::Store(op) => {
-                let operation = self.tasks.get(slot).row.map(|row| row.operation);
-                let exclusive = operation.is_some_and(is_exclusive) && !is_planted(Bug::CompareAndWriteTorn);
-                // What erases the medium claims all of it once.
-                let span = if operation.is_some_and(is_erasure) { Some((0, u64::MAX)) } else { span(&op) };
+                let (span, exclusive) = claimed(&self.device, self.tasks.get(slot), &op);
                 match span {
                     Some(span) if !self.tasks.claim(slot, span, exclusive) => {
                         self.tasks.set_state(slot, State::Waiting { op });
@@ -533,7 +529,8 @@ impl Unit {
         self.tokens.changes(&op);
         self.tasks.set_state(slot, State::Storing);
         let task = self.tasks.get(slot).reference(slot);
-        self.effects.push_back(Effect::Store { task, op });
+        let guard = self.tasks.get(slot).progress.as_ref().and_then(|progress| self.device.guard(progress));
+        self.effects.push_back(Effect::Store { task, op, guard });
     }
 
     // --- faults ---

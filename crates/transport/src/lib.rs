@@ -6,6 +6,7 @@
 
 pub mod digest;
 pub mod directory;
+mod guarded;
 pub mod hub;
 pub mod iscsi_tcp;
 pub mod limits;

@@ -5,11 +5,12 @@
 
 use std::sync::Arc;
 
-use device::{StoreAnswer, StoreFault, StoreOp, StoreResult};
+use device::{Guard, StoreAnswer, StoreFault, StoreOp, StoreResult};
 use reactor::{Back, Buffer, Driver, Op, Pool, Token};
 use store::{Error, Io, Plan, Store};
 use target::TaskRef;
 
+use crate::guarded::{Guarded, Turn};
 use crate::hub::LinkKey;
 use crate::limits::CHUNK;
 use crate::model::UnitCell;
@@ -47,6 +48,8 @@ pub(crate) struct Job {
     span: u64,
     alignment: u64,
     failed: Option<StoreFault>,
+    /// On a medium with protection information: what the operation is made of.
+    guarded: Option<Box<Guarded>>,
 }
 
 /// What a piece of a job does.
@@ -67,24 +70,72 @@ enum Access {
 
 impl Job {
     /// A job for `op`, with the payload it reads or fills.
-    pub fn new(task: TaskRef, cell: Arc<UnitCell>, link: LinkKey, store: Arc<dyn Store>, op: StoreOp, payload: Payload) -> Job {
-        let alignment = u64::from(store.geometry().alignment.max(1));
-        let mut job = Job { task, cell, link, payload, store, op, scratch: Payload::None, position: 0, span: u64::MAX, alignment, failed: None };
-        job.span = match job.access() {
-            Access::ReadScratch | Access::WriteScratch { .. } => CHUNK as u64,
-            _ => u64::MAX,
-        };
-        job.failed = job.impossible();
+    pub fn new(
+        task: TaskRef,
+        cell: Arc<UnitCell>,
+        link: LinkKey,
+        store: Arc<dyn Store>,
+        (op, guard): (StoreOp, Option<Box<Guard>>),
+        payload: Payload,
+    ) -> Job {
+        let guarded = guard.and_then(|guard| Guarded::new(*guard, op, &store)).map(Box::new);
+        let mut job =
+            Job { task, cell, link, payload, store, op, scratch: Payload::None, position: 0, span: u64::MAX, alignment: 1, failed: None, guarded };
+        if job.guarded.is_none() {
+            job.prepare_op();
+        }
         job
     }
 
-    /// Where it works.
+    /// Another operation, on whatever payload is there.
+    pub(crate) fn restart(&mut self, store: Arc<dyn Store>, op: StoreOp) {
+        (self.store, self.op, self.scratch, self.position, self.span) = (store, op, Payload::None, 0, u64::MAX);
+        self.prepare_op();
+    }
+
+    fn prepare_op(&mut self) {
+        self.alignment = u64::from(self.store.geometry().alignment.max(1));
+        self.span = match self.access() {
+            Access::ReadScratch | Access::WriteScratch { .. } => CHUNK as u64,
+            _ => u64::MAX,
+        };
+        self.failed = self.impossible();
+    }
+
+    /// The store of the unit.
     pub fn store(&self) -> &Arc<dyn Store> {
-        &self.store
+        self.guarded.as_ref().map_or(&self.store, |guarded| guarded.home())
     }
 
     /// Goes on until the end, the driver, or the share of this turn (`budget` bytes) stops it. `scratch`: where buffers of its own come from.
     pub fn run<D: Driver>(&mut self, driver: &mut D, token: Token, scratch: &Pool, budget: &mut u64) -> Progress {
+        if self.guarded.is_none() {
+            return self.run_plain(driver, token, scratch, budget);
+        }
+        loop {
+            let Some(mut guarded) = self.guarded.take() else { return Progress::Done(Err(StoreFault::Unsupported)) };
+            let turn = guarded.turn(self, scratch);
+            self.guarded = Some(guarded);
+            match turn {
+                Turn::Done(result) => return Progress::Done(result),
+                Turn::Starved => return Progress::Starved,
+                Turn::Again => {}
+            }
+            match self.run_plain(driver, token, scratch, budget) {
+                Progress::Done(result) => self.note(result),
+                other => return other,
+            }
+        }
+    }
+
+    /// The end of a piece of guarded work.
+    fn note(&mut self, result: StoreResult) {
+        if let Some(guarded) = &mut self.guarded {
+            guarded.ended = Some(result);
+        }
+    }
+
+    fn run_plain<D: Driver>(&mut self, driver: &mut D, token: Token, scratch: &Pool, budget: &mut u64) -> Progress {
         loop {
             if let Some(fault) = self.failed {
                 return Progress::Done(Err(fault));
@@ -122,7 +173,14 @@ impl Job {
             (Back::Buffer(buffer), _) => self.scratch = Payload::Own(buffer),
             _ => {}
         }
-        self.absorb(result.map(|_| ()).map_err(store::error_of))
+        let ended = self.absorb(result.map(|_| ()).map_err(store::error_of));
+        if self.guarded.is_none() {
+            return ended;
+        }
+        if let Some(result) = ended {
+            self.note(result);
+        }
+        None
     }
 
     fn access(&self) -> Access {
@@ -143,36 +201,11 @@ impl Job {
     }
 
     fn offset(&self) -> u64 {
-        match self.op {
-            StoreOp::Read { offset, .. }
-            | StoreOp::Write { offset, .. }
-            | StoreOp::Compare { offset, .. }
-            | StoreOp::CompareSame { offset, .. }
-            | StoreOp::Check { offset, .. }
-            | StoreOp::WriteSame { offset, .. }
-            | StoreOp::Fill { offset, .. }
-            | StoreOp::Or { offset, .. }
-            | StoreOp::Zero { offset, .. }
-            | StoreOp::Discard { offset, .. }
-            | StoreOp::Flush { offset, .. }
-            | StoreOp::Prefetch { offset, .. }
-            | StoreOp::Extents { offset, .. } => offset,
-        }
+        self.op.start()
     }
 
     fn total(&self) -> u64 {
-        match self.op {
-            StoreOp::Read { len, .. } | StoreOp::Write { len, .. } | StoreOp::Compare { len, .. } | StoreOp::Or { len, .. } => u64::from(len),
-            StoreOp::CompareSame { len, .. }
-            | StoreOp::Check { len, .. }
-            | StoreOp::WriteSame { len, .. }
-            | StoreOp::Fill { len, .. }
-            | StoreOp::Zero { len, .. }
-            | StoreOp::Discard { len, .. }
-            | StoreOp::Flush { len, .. }
-            | StoreOp::Prefetch { len, .. }
-            | StoreOp::Extents { len, .. } => len,
-        }
+        self.op.end().saturating_sub(self.op.start())
     }
 
     /// Bytes of the next piece.
@@ -430,7 +463,7 @@ mod tests {
         };
         let cell = Arc::new(UnitCell::new(1, 0, Unit::new(Device::controller(settings), 1), None));
         let task = TaskRef { slot: 0, generation: 0, nexus: NexusId(1), tag: TaskTag(1), part: false };
-        Job::new(task, cell, LINK, store.clone(), op, payload)
+        Job::new(task, cell, LINK, store.clone(), (op, None), payload)
     }
 
     /// Runs a job to its end with a real driver; the result and the payload.

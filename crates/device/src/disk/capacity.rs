@@ -25,7 +25,9 @@ pub(super) fn read_capacity_16(device: &Device, cdb: &[u8]) -> Outcome {
     let mut data = Vec::with_capacity(32);
     data.extend(device.blocks().saturating_sub(1).to_be_bytes());
     data.extend(device.block_size().bytes().to_be_bytes());
-    data.extend([0x00, device.physical_exponent()]);
+    // P_TYPE and PROT_EN; one protection interval is one block.
+    let protection = device.protection().number();
+    data.extend([if protection > 0 { (protection - 1) << 1 | 0x01 } else { 0x00 }, device.physical_exponent()]);
     // LBPME and LBPRZ.
     let provisioning = if device.thin() { 0xc000 } else { 0x0000 };
     data.extend((provisioning | device.geometry.lowest_aligned & 0x3fff).to_be_bytes());

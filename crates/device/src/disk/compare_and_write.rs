@@ -3,6 +3,7 @@
 use scsi::Outcome;
 
 use super::fault::{Access, miscompare, store_fault, unexpected, write_error};
+use super::protection::wire;
 use super::read_write::remember_cached_loss;
 use super::{Span, data_mismatch, transfer_len};
 use crate::cdb::{bad_field, fail};
@@ -10,11 +11,13 @@ use crate::device::Device;
 use crate::operation::{Request, Step, StoreAnswer, StoreOp, StoreResult};
 use crate::primary::force_unit_access;
 
-/// A running COMPARE AND WRITE. The payload is the compare half, then the write half, `len` bytes each.
+/// A running COMPARE AND WRITE. The payload is the compare half, then the write half, `half` bytes each.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CompareAndWrite {
     offset: u64,
     len: u32,
+    /// Bytes of a half.
+    half: u32,
     stable: bool,
     compared: bool,
 }
@@ -29,7 +32,8 @@ pub(super) fn begin(device: &Device, request: &Request<'_>, span: Span) -> Resul
     if len == 0 {
         return Err(Outcome::good(0));
     }
-    let wanted = len.saturating_mul(2);
+    let half = wire(device, request, len);
+    let wanted = half.saturating_mul(2);
     if request.data_out != wanted {
         return Err(data_mismatch(wanted));
     }
@@ -37,7 +41,7 @@ pub(super) fn begin(device: &Device, request: &Request<'_>, span: Span) -> Resul
     if stable && device.flush_failed() {
         return Err(Outcome::check(write_error()));
     }
-    let command = CompareAndWrite { offset: span.offset, len, stable, compared: false };
+    let command = CompareAndWrite { offset: span.offset, len, half, stable, compared: false };
     Ok((command, Step::Fetch { len: wanted, inline: false }))
 }
 
@@ -48,7 +52,7 @@ impl CompareAndWrite {
 
     /// INFORMATION of a miscompare is the offset in bytes of the first difference.
     pub(crate) fn stored(&mut self, device: &mut Device, result: StoreResult) -> Step {
-        let taken = self.len.saturating_mul(2);
+        let taken = self.half.saturating_mul(2);
         let access = if self.compared { Access::Write } else { Access::Read };
         match result {
             Err(fault) => {
@@ -58,7 +62,7 @@ impl CompareAndWrite {
             Ok(_) if self.compared => Step::Finish(Outcome::good(taken)),
             Ok(StoreAnswer::Equal) => {
                 self.compared = true;
-                Step::Store(StoreOp::Write { offset: self.offset, len: self.len, payload: self.len, stable: self.stable })
+                Step::Store(StoreOp::Write { offset: self.offset, len: self.len, payload: self.half, stable: self.stable })
             }
             Ok(StoreAnswer::Differs { at }) => fail(miscompare().with_information(at), taken),
             Ok(_) => fail(unexpected(), taken),

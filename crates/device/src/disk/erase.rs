@@ -4,13 +4,18 @@
 //! after the work, as for SYNCHRONIZE CACHE. When the work is cut short, by a failing store or by an abort, the unit says so until it is done
 //! again, or until SANITIZE with EXIT FAILURE MODE, where that was allowed.
 
+use alloc::boxed::Box;
+
 use scsi::command::{Direction, Operation, ReservationClass};
+use scsi::protection::Protection;
 use scsi::sense::KeySpecific;
 use scsi::{Asc, BlockCount, BlockRange, Lba, Outcome, Sense, SenseKey};
 
 use super::fault::{Access, flush_fault, store_fault};
+use super::protection::plain;
 use crate::cdb::{bad_field, be16, be32, bit, byte, fail};
 use crate::device::Device;
+use crate::guard::Guard;
 use crate::operation::{Request, Step, StoreFault, StoreOp, StoreResult};
 
 /// LOGICAL UNIT NOT READY, FORMAT IN PROGRESS.
@@ -94,17 +99,18 @@ pub(super) fn check(device: &Device, request: &Request<'_>) -> Result<(), Outcom
         Operation::SanitizeOverwrite if length < 5 || length > block + 4 => Err(bad_field(7, Some(7))),
         Operation::SanitizeOverwrite if length > request.data_out => Err(Outcome::check(Sense::illegal(Asc::PARAMETER_LIST_LENGTH_ERROR))),
         Operation::SanitizeOverwrite => Ok(()),
-        Operation::FormatUnit => check_format(request),
+        Operation::FormatUnit => check_format(device, request),
         _ if length != 0 => Err(bad_field(7, Some(7))),
         _ => Ok(()),
     }
 }
 
-/// No protection information, no defect list of another format; a list must be offered when the CDB says that one comes.
-fn check_format(request: &Request<'_>) -> Result<(), Outcome> {
+/// Protection information where the store keeps it, no defect list of another format; a list must be offered when the CDB says that one comes.
+fn check_format(device: &Device, request: &Request<'_>) -> Result<(), Outcome> {
     let cdb = request.cdb;
     let has_list = bit(cdb, 1, 0x10);
-    if byte(cdb, 1) & 0xc0 != 0 {
+    let information = byte(cdb, 1) >> 6;
+    if information == 1 || information != 0 && !device.keeps_protection() {
         return Err(bad_field(1, Some(7)));
     }
     if !has_list && byte(cdb, 1) & 0x2f != 0 {
@@ -141,6 +147,10 @@ enum How {
 pub(crate) struct Erase {
     kind: Kind,
     how: How,
+    /// FMTPINFO, and what follows from it and from PROTECTION FIELD USAGE.
+    information: u8,
+    protection: Protection,
+    nexus: u64,
     /// Bytes of the parameter list.
     taken: u32,
     bytes: u64,
@@ -163,8 +173,24 @@ pub(super) fn begin(device: &mut Device, request: &Request<'_>) -> Result<(Erase
         _ => Kind::Sanitize { unrestricted: bit(cdb, 1, 0x20) },
     };
     let erase = if device.thin() { How::Discard } else { How::Zero };
-    let mut command =
-        Erase { kind, how: erase, taken: 0, bytes, done: 0, pass: 0, flushing: false, long: bit(cdb, 1, 0x20), started: false, ended: false };
+    let information = if kind == Kind::Format { byte(cdb, 1) >> 6 } else { 0 };
+    let protection = if kind == Kind::Format { protection_of(information, 0).unwrap_or_default() } else { device.protection() };
+    let nexus = request.nexus;
+    let mut command = Erase {
+        kind,
+        how: erase,
+        information,
+        protection,
+        nexus,
+        taken: 0,
+        bytes,
+        done: 0,
+        pass: 0,
+        flushing: false,
+        long: bit(cdb, 1, 0x20),
+        started: false,
+        ended: false,
+    };
     let list = match request.row.operation {
         Operation::SanitizeOverwrite => u32::from(be16(cdb, 7)),
         Operation::FormatUnit if bit(cdb, 1, 0x10) => request.data_out.min(MAX_LIST),
@@ -195,7 +221,7 @@ impl Erase {
     /// The parameter list is here.
     pub(crate) fn fetched(&mut self, device: &mut Device, data: &[u8]) -> Step {
         let data = &data[..data.len().min(usize::try_from(self.taken).unwrap_or(usize::MAX))];
-        let read = if self.kind == Kind::Format { format_list(data, self.long, self.how) } else { overwrite_list(data, device.block_size().bytes()) };
+        let read = if self.kind == Kind::Format { self.format_list(data) } else { overwrite_list(data, device.block_size().bytes()) };
         match read {
             Ok(how) => {
                 self.how = how;
@@ -252,9 +278,27 @@ impl Erase {
         }
     }
 
+    /// FORMAT UNIT parameter list, and the protection that it asks for.
+    fn format_list(&mut self, list: &[u8]) -> Result<How, Sense> {
+        let usage = byte(list, 0) & 0x07;
+        match protection_of(self.information, usage) {
+            Some(protection) => self.protection = protection,
+            None => return Err(Sense::invalid_parameter_field(0, Some(2))),
+        }
+        format_list(list, self.long, self.how)
+    }
+
+    /// What goes with its store operations: the last one of FORMAT UNIT forgets all protection information.
+    pub(crate) fn guard(&self, device: &Device) -> Option<Box<Guard>> {
+        Some(Box::new(plain(device, self.protection, self.kind == Kind::Format && self.flushing)))
+    }
+
     fn finish(&mut self, device: &mut Device) -> Step {
         self.ended = true;
         device.erasure = None;
+        if self.kind == Kind::Format {
+            device.formatted(self.protection, self.nexus);
+        }
         let all = BlockRange { start: Lba(0), count: BlockCount(u64::MAX) };
         if self.how != How::Nothing {
             device.statistics.forget_pending(all);
@@ -284,16 +328,24 @@ fn overwrite_list(list: &[u8], block: u32) -> Result<How, Sense> {
     Ok(How::Fill { at: 4, len, passes, invert: bit(list, 0, 0x80) })
 }
 
-/// FORMAT UNIT parameter list: no protection information, no defect list; an initialization pattern may follow the header.
+/// FMTPINFO and PROTECTION FIELD USAGE together (SBC-4, FORMAT UNIT command).
+fn protection_of(information: u8, usage: u8) -> Option<Protection> {
+    match (information, usage) {
+        (0, 0) => Some(Protection::None),
+        (2, 0) => Some(Protection::Type1),
+        (3, 0) => Some(Protection::Type2),
+        (3, 1) => Some(Protection::Type3),
+        _ => None,
+    }
+}
+
+/// FORMAT UNIT parameter list: one protection interval to a block, no defect list; an initialization pattern may follow the header.
 fn format_list(list: &[u8], long: bool, otherwise: How) -> Result<How, Sense> {
     let header = if long { 8 } else { 4 };
     if list.len() < header {
         return Err(Sense::illegal(Asc::PARAMETER_LIST_LENGTH_ERROR));
     }
     let bad = |at: usize, bit| Err(Sense::invalid_parameter_field(u16::try_from(at).unwrap_or(u16::MAX), Some(bit)));
-    if list[0] & 0x07 != 0 {
-        return bad(0, 2);
-    }
     // Without FOV the options that it makes valid are zero.
     if list[1] & 0x80 == 0 && list[1] & 0x78 != 0 {
         return bad(1, 7);

@@ -3,7 +3,15 @@
 use scsi::{Asc, Sense, SenseKey};
 
 use crate::device::{Device, internal_failure};
+use crate::guard::Violation;
 use crate::operation::StoreFault;
+
+/// LOGICAL BLOCK GUARD CHECK FAILED.
+const GUARD_CHECK_FAILED: Asc = Asc(0x1001);
+/// LOGICAL BLOCK APPLICATION TAG CHECK FAILED.
+const APPLICATION_TAG_CHECK_FAILED: Asc = Asc(0x1002);
+/// LOGICAL BLOCK REFERENCE TAG CHECK FAILED.
+const REFERENCE_TAG_CHECK_FAILED: Asc = Asc(0x1003);
 
 /// What the command was doing when the store failed: decides the additional sense code.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -25,6 +33,14 @@ pub(crate) fn store_fault(device: &Device, access: Access, offset: u64, fault: S
         }
         StoreFault::Unsupported => Sense::illegal(Asc::INVALID_OPERATION_CODE),
         StoreFault::OutOfRange => Sense::illegal(Asc::LBA_OUT_OF_RANGE),
+        StoreFault::Protection { at, what } => {
+            let asc = match what {
+                Violation::Guard => GUARD_CHECK_FAILED,
+                Violation::Application => APPLICATION_TAG_CHECK_FAILED,
+                Violation::Reference => REFERENCE_TAG_CHECK_FAILED,
+            };
+            Sense::new(SenseKey::ABORTED_COMMAND, asc).with_information(block(at))
+        }
         StoreFault::Gone => Sense::new(SenseKey::NOT_READY, Asc::NOT_READY),
         StoreFault::Injected { key, asc } if key == SenseKey::MEDIUM_ERROR => Sense::new(key, asc).with_information(block(0)),
         StoreFault::Injected { key, asc } => Sense::new(key, asc),

@@ -12,6 +12,7 @@ pub mod lba_status;
 pub mod limits;
 pub(crate) mod marked;
 pub(crate) mod or_write;
+pub(crate) mod protection;
 pub mod read_write;
 pub(crate) mod streams;
 pub mod synchronize;
@@ -26,7 +27,7 @@ use scsi::command::{Family, Operation};
 use scsi::planted::{Bug, is_planted};
 use scsi::{Asc, BlockRange, Outcome, Sense};
 
-use crate::cdb::{bad_field, be16, byte};
+use crate::cdb::{bad_field, be16};
 use crate::device::Device;
 use crate::operation::{Request, Step};
 use crate::primary;
@@ -42,35 +43,50 @@ pub(crate) struct Span {
     pub(crate) len: u64,
 }
 
-/// Fields of block commands: protection information is not kept, lengths have limits.
+/// Fields of block commands: protection information where the medium has it, lengths have limits.
 pub(crate) fn check(device: &Device, request: &Request<'_>) -> Result<(), Outcome> {
     use Operation as Op;
     let cdb = request.cdb;
     match request.row.operation {
-        Op::Read6 | Op::Write6 => check_length(device, request),
-        Op::Read10 | Op::Read12 | Op::Read16 | Op::Write10 | Op::Write12 | Op::Write16 | Op::OrWrite16 => {
-            check_protection(cdb)?;
+        Op::Read6 | Op::Write6 => {
+            protection::check(device, request)?;
             check_length(device, request)
         }
-        Op::Verify10 | Op::Verify12 | Op::Verify16 | Op::WriteAndVerify10 | Op::WriteAndVerify12 | Op::WriteAndVerify16 => {
-            check_protection(cdb)?;
+        Op::Read10 | Op::Read12 | Op::Read16 | Op::Read32 | Op::Write10 | Op::Write12 | Op::Write16 | Op::Write32 | Op::OrWrite16 => {
+            protection::check(device, request)?;
+            check_length(device, request)
+        }
+        Op::OrWrite32 => {
+            protection::check(device, request)?;
+            or_write::check(cdb)?;
+            check_length(device, request)
+        }
+        Op::Verify10
+        | Op::Verify12
+        | Op::Verify16
+        | Op::Verify32
+        | Op::WriteAndVerify10
+        | Op::WriteAndVerify12
+        | Op::WriteAndVerify16
+        | Op::WriteAndVerify32 => {
+            protection::check(device, request)?;
             verify::check(request)?;
             check_length(device, request)
         }
-        Op::CompareAndWrite => check_protection(cdb),
-        Op::WriteAtomic16 => {
-            check_protection(cdb)?;
+        Op::CompareAndWrite => protection::check(device, request),
+        Op::WriteAtomic16 | Op::WriteAtomic32 => {
+            protection::check(device, request)?;
             check_atomic(device, request)
         }
-        Op::WriteStream16 => {
-            check_protection(cdb)?;
+        Op::WriteStream16 | Op::WriteStream32 => {
+            protection::check(device, request)?;
             streams::check_write(device, cdb)?;
             check_length(device, request)
         }
         operation if erase::erases(operation) => erase::check(device, request),
         Op::SanitizeExitFailureMode => erase::check(device, request),
-        Op::WriteSame10 | Op::WriteSame16 => {
-            check_protection(cdb)?;
+        Op::WriteSame10 | Op::WriteSame16 | Op::WriteSame32 => {
+            protection::check(device, request)?;
             write_same::check(device, request)
         }
         Op::Unmap => unmap::check(request),
@@ -79,9 +95,10 @@ pub(crate) fn check(device: &Device, request: &Request<'_>) -> Result<(), Outcom
     }
 }
 
-/// RDPROTECT, WRPROTECT, VRPROTECT: the medium is formatted without protection information.
-fn check_protection(cdb: &[u8]) -> Result<(), Outcome> {
-    if byte(cdb, 1) & 0xe0 != 0 { Err(bad_field(1, Some(7))) } else { Ok(()) }
+/// Commands that carry the tags of type 2 protection and are there with that type only (SBC-4, READ(32) command and its kin).
+pub(crate) fn needs_tags(operation: Operation) -> bool {
+    use Operation as Op;
+    matches!(operation, Op::Read32 | Op::Verify32 | Op::Write32 | Op::WriteAndVerify32 | Op::WriteSame32 | Op::WriteAtomic32 | Op::WriteStream32)
 }
 
 /// MAXIMUM TRANSFER LENGTH of VPD page B0h.
@@ -98,11 +115,14 @@ fn check_length(device: &Device, request: &Request<'_>) -> Result<(), Outcome> {
 fn check_atomic(device: &Device, request: &Request<'_>) -> Result<(), Outcome> {
     // Beyond the end is told before too much.
     span(device, request)?;
-    if be16(request.cdb, 10) != 0 {
-        return Err(bad_field(10, Some(7)));
+    let boundary = if request.row.operation == Operation::WriteAtomic32 { 4 } else { 10 };
+    if be16(request.cdb, usize::from(boundary)) != 0 {
+        return Err(bad_field(boundary, Some(7)));
     }
-    if u32::from(be16(request.cdb, 12)) > limits::max_atomic_blocks(device.block_size()) {
-        return Err(bad_field(12, Some(7)));
+    let count = device.range(request.row, request.cdb).map_or(0, |range| range.count.0);
+    if count > u64::from(limits::max_atomic_blocks(device.block_size())) {
+        let at = request.row.lba.map_or(0, |field| field.count);
+        return Err(bad_field(u16::from(at), Some(7)));
     }
     Ok(())
 }
@@ -118,7 +138,8 @@ pub(crate) fn begin(device: &mut Device, request: &Request<'_>) -> (State, Step)
 fn first(device: &mut Device, request: &Request<'_>) -> Result<(State, Step), Outcome> {
     use Operation as Op;
     let operation = request.row.operation;
-    let looks = matches!(request.row.family, Family::Read | Family::Verify | Family::CompareAndWrite) || operation == Op::OrWrite16;
+    let looks =
+        matches!(request.row.family, Family::Read | Family::Verify | Family::CompareAndWrite) || matches!(operation, Op::OrWrite16 | Op::OrWrite32);
     if looks && let Some(range) = device.range(request.row, request.cdb) {
         marked::check(device, range)?;
     }
@@ -126,12 +147,12 @@ fn first(device: &mut Device, request: &Request<'_>) -> Result<(State, Step), Ou
         let (command, step) = erase::begin(device, request)?;
         return Ok((State::Erase(Box::new(command)), step));
     }
-    Ok(match request.row.operation {
-        Op::Read6 | Op::Read10 | Op::Read12 | Op::Read16 => {
-            let (command, step) = read_write::read(span(device, request)?)?;
+    Ok(match operation {
+        Op::Read6 | Op::Read10 | Op::Read12 | Op::Read16 | Op::Read32 => {
+            let (command, step) = read_write::read(device, request, span(device, request)?)?;
             (State::Read(command), step)
         }
-        Op::OrWrite16 => {
+        Op::OrWrite16 | Op::OrWrite32 => {
             let (command, step) = or_write::begin(device, request, span(device, request)?)?;
             (State::OrWrite(command), step)
         }
@@ -139,15 +160,19 @@ fn first(device: &mut Device, request: &Request<'_>) -> Result<(State, Step), Ou
         | Op::Write10
         | Op::Write12
         | Op::Write16
+        | Op::Write32
         | Op::WriteAtomic16
+        | Op::WriteAtomic32
         | Op::WriteStream16
+        | Op::WriteStream32
         | Op::WriteAndVerify10
         | Op::WriteAndVerify12
-        | Op::WriteAndVerify16 => {
+        | Op::WriteAndVerify16
+        | Op::WriteAndVerify32 => {
             let (command, step) = read_write::write(device, request, span(device, request)?)?;
             (State::Write(command), step)
         }
-        Op::Verify10 | Op::Verify12 | Op::Verify16 => {
+        Op::Verify10 | Op::Verify12 | Op::Verify16 | Op::Verify32 => {
             let (command, step) = verify::begin(device, request, span(device, request)?)?;
             (State::Verify(command), step)
         }
@@ -155,7 +180,7 @@ fn first(device: &mut Device, request: &Request<'_>) -> Result<(State, Step), Ou
             let (command, step) = compare_and_write::begin(device, request, span(device, request)?)?;
             (State::CompareAndWrite(command), step)
         }
-        Op::WriteSame10 | Op::WriteSame16 => {
+        Op::WriteSame10 | Op::WriteSame16 | Op::WriteSame32 => {
             let (command, step) = write_same::begin(device, request, span(device, request)?)?;
             (State::WriteSame(command), step)
         }
@@ -163,9 +188,17 @@ fn first(device: &mut Device, request: &Request<'_>) -> Result<(State, Step), Ou
             let (command, step) = unmap::begin(device, request)?;
             (State::Unmap(Box::new(command)), step)
         }
+        _ => return without_blocks(device, request),
+    })
+}
+
+/// The commands that move no blocks.
+fn without_blocks(device: &mut Device, request: &Request<'_>) -> Result<(State, Step), Outcome> {
+    use Operation as Op;
+    Ok(match request.row.operation {
         Op::SynchronizeCache10 | Op::SynchronizeCache16 => synchronize::begin(device, span(device, request)?)?,
         Op::PreFetch10 | Op::PreFetch16 => synchronize::prefetch(span(device, request)?)?,
-        Op::GetLbaStatus16 => {
+        Op::GetLbaStatus16 | Op::GetLbaStatus32 => {
             let (command, step) = lba_status::begin(device, request.cdb)?;
             (State::LbaStatus(command), step)
         }

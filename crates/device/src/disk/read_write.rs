@@ -8,6 +8,7 @@ use scsi::command::Operation;
 use scsi::{DataIn, Outcome, Status};
 
 use super::fault::{Access, miscompare, store_fault, unexpected, write_error};
+use super::protection::wire;
 use super::{Span, data_mismatch, transfer_len};
 use crate::cdb::fail;
 use crate::device::Device;
@@ -18,7 +19,8 @@ use crate::primary::force_unit_access;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Read {
     offset: u64,
-    len: u32,
+    /// Bytes that the initiator gets.
+    sent: u32,
 }
 
 /// A running WRITE or WRITE AND VERIFY.
@@ -45,18 +47,19 @@ enum Then {
 }
 
 /// First step of READ. `Err`: it ends at once.
-pub(super) fn read(span: Span) -> Result<(Read, Step), Outcome> {
+pub(super) fn read(device: &Device, request: &Request<'_>, span: Span) -> Result<(Read, Step), Outcome> {
     let len = transfer_len(span.len)?;
     if len == 0 {
         return Err(Outcome::good(0));
     }
-    Ok((Read { offset: span.offset, len }, Step::Store(StoreOp::Read { offset: span.offset, len })))
+    let sent = wire(device, request, len);
+    Ok((Read { offset: span.offset, sent }, Step::Store(StoreOp::Read { offset: span.offset, len })))
 }
 
 impl Read {
     pub(crate) fn stored(&mut self, device: &Device, result: StoreResult) -> Step {
         match result {
-            Ok(_) => Step::Finish(Outcome { status: Status::GOOD, sense: None, data_in: DataIn::Payload { len: self.len }, data_out: 0 }),
+            Ok(_) => Step::Finish(Outcome { status: Status::GOOD, sense: None, data_in: DataIn::Payload { len: self.sent }, data_out: 0 }),
             Err(fault) => fail(store_fault(device, Access::Read, self.offset, fault), 0),
         }
     }
@@ -64,32 +67,43 @@ impl Read {
 
 /// First step of WRITE and WRITE AND VERIFY. `Err`: it ends at once.
 pub(super) fn write(device: &Device, request: &Request<'_>, span: Span) -> Result<(Write, Step), Outcome> {
-    let asked = transfer_len(span.len)?;
+    let whole = transfer_len(span.len)?;
+    let asked = wire(device, request, whole);
     let len = asked.min(request.data_out);
-    let short_of_atomic = request.row.operation == Operation::WriteAtomic16 && len < asked;
-    if short_of_atomic || len % device.block_size().bytes() != 0 {
+    let atomic = matches!(request.row.operation, Operation::WriteAtomic16 | Operation::WriteAtomic32);
+    let short_of_atomic = atomic && len < asked;
+    let (block, unit) = (device.block_size().bytes(), wire(device, request, device.block_size().bytes()));
+    if short_of_atomic || !len.is_multiple_of(unit) {
         return Err(data_mismatch(asked));
     }
     if len == 0 {
         return Err(Outcome::good(asked));
     }
-    let then =
-        match request.row.operation {
-            Operation::WriteAndVerify10 | Operation::WriteAndVerify12 | Operation::WriteAndVerify16 => {
-                if super::verify::byte_check(request.cdb) == 0 { Then::Check } else { Then::Compare }
+    let then = match request.row.operation {
+        Operation::WriteAndVerify10 | Operation::WriteAndVerify12 | Operation::WriteAndVerify16 | Operation::WriteAndVerify32 => {
+            if super::verify::byte_check(request.cdb) == 0 {
+                Then::Check
+            } else {
+                Then::Compare
             }
-            _ => Then::Nothing,
-        };
+        }
+        _ => Then::Nothing,
+    };
     // In WRITE AND VERIFY the bit of FUA is reserved; what is verified must be on the medium.
     let stable = then != Then::Nothing || device.stable(force_unit_access(request.cdb));
     if stable && device.flush_failed() {
         return Err(Outcome::check(write_error()));
     }
-    let command = Write { offset: span.offset, len, asked, stable, then, written: false };
+    let command = Write { offset: span.offset, len: len / unit * block, asked, stable, then, written: false };
     Ok((command, Step::Fetch { len, inline: false }))
 }
 
 impl Write {
+    /// Its blocks are on the medium: what comes now looks at them.
+    pub(crate) fn was_written(&self) -> bool {
+        self.written
+    }
+
     pub(crate) fn fetched(&mut self) -> Step {
         Step::Store(StoreOp::Write { offset: self.offset, len: self.len, payload: 0, stable: self.stable })
     }

@@ -6,6 +6,7 @@
 use alloc::collections::BTreeSet;
 use alloc::vec;
 
+use scsi::command::VARIABLE_LENGTH;
 use scsi::{Asc, Outcome, Sense};
 
 use crate::cdb::{bad_field, be16, be32, byte, reply};
@@ -53,7 +54,8 @@ pub(super) fn status(device: &Device, cdb: &[u8]) -> Outcome {
 
 /// WRITE STREAM names an open stream.
 pub(super) fn check_write(device: &Device, cdb: &[u8]) -> Result<(), Outcome> {
-    if device.streams.0.contains(&be16(cdb, 10)) { Ok(()) } else { Err(bad_field(10, Some(7))) }
+    let at = if byte(cdb, 0) == VARIABLE_LENGTH { 4 } else { 10 };
+    if device.streams.0.contains(&be16(cdb, usize::from(at))) { Ok(()) } else { Err(bad_field(at, Some(7))) }
 }
 
 /// BACKGROUND CONTROL: nothing to start, nothing to stop.

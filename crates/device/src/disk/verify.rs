@@ -4,9 +4,9 @@ use scsi::Outcome;
 use scsi::command::Operation;
 
 use super::fault::{Access, miscompare, store_fault, unexpected};
+use super::protection::wire;
 use super::{Span, data_mismatch, transfer_len};
-use crate::cdb::fail;
-use crate::cdb::{bad_field, byte};
+use crate::cdb::{bad_flag, fail, flags};
 use crate::device::Device;
 use crate::operation::{Request, Step, StoreAnswer, StoreOp, StoreResult};
 
@@ -15,6 +15,8 @@ use crate::operation::{Request, Step, StoreAnswer, StoreOp, StoreResult};
 pub(crate) struct Verify {
     offset: u64,
     len: u32,
+    /// Data-out taken.
+    taken: u32,
     kind: Kind,
 }
 
@@ -40,16 +42,16 @@ impl Kind {
 
 /// The BYTCHK field.
 pub(super) fn byte_check(cdb: &[u8]) -> u8 {
-    byte(cdb, 1) >> 1 & 0x03
+    flags(cdb) >> 1 & 0x03
 }
 
 /// BYTCHK 10b is reserved; in WRITE AND VERIFY 11b is, too: the blocks written are the blocks sent.
 pub(super) fn check(request: &Request<'_>) -> Result<(), Outcome> {
-    let is_verify = matches!(request.row.operation, Operation::Verify10 | Operation::Verify12 | Operation::Verify16);
+    let is_verify = matches!(request.row.operation, Operation::Verify10 | Operation::Verify12 | Operation::Verify16 | Operation::Verify32);
     match byte_check(request.cdb) {
         0 | 1 => Ok(()),
         3 if is_verify => Ok(()),
-        _ => Err(bad_field(1, Some(2))),
+        _ => Err(bad_flag(request.cdb, 2)),
     }
 }
 
@@ -64,11 +66,11 @@ pub(super) fn begin(device: &Device, request: &Request<'_>, span: Span) -> Resul
         1 => Kind::Compare,
         _ => Kind::CompareSame { block: device.block_size().bytes() },
     };
-    let wanted = kind.data_len(len);
+    let wanted = wire(device, request, kind.data_len(len));
     if request.data_out < wanted {
         return Err(data_mismatch(wanted));
     }
-    let mut command = Verify { offset: span.offset, len, kind };
+    let mut command = Verify { offset: span.offset, len, taken: wanted, kind };
     let step = if wanted == 0 { command.fetched() } else { Step::Fetch { len: wanted, inline: false } };
     Ok((command, step))
 }
@@ -84,7 +86,7 @@ impl Verify {
     }
 
     pub(crate) fn stored(&mut self, device: &Device, result: StoreResult) -> Step {
-        let taken = self.kind.data_len(self.len);
+        let taken = self.taken;
         match result {
             Ok(StoreAnswer::Differs { .. }) => fail(miscompare(), taken),
             Ok(StoreAnswer::Equal) => Step::Finish(Outcome::good(taken)),

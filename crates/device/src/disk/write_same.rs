@@ -5,12 +5,14 @@
 
 use scsi::Outcome;
 use scsi::command::Operation;
+use scsi::protection::{LENGTH, Protection};
 
 use super::fault::{Access, flush_fault, store_fault, write_error};
 use super::limits::{MAX_WRITE_SAME_BLOCKS, PATTERN_PIECE, ZERO_PIECE};
+use super::protection::wire;
 use super::read_write::remember_cached_loss;
 use super::{Span, data_mismatch, exact};
-use crate::cdb::{bad_field, bit, fail};
+use crate::cdb::{bad_field, bad_flag, fail, flags};
 use crate::device::Device;
 use crate::operation::{Request, Step, StoreFault, StoreOp, StoreResult};
 
@@ -38,20 +40,21 @@ enum How {
 /// ANCHOR is not supported; UNMAP needs thin provisioning; PBDATA and LBDATA are obsolete; NDOB is only in the long form.
 pub(super) fn check(device: &Device, request: &Request<'_>) -> Result<(), Outcome> {
     let cdb = request.cdb;
-    if bit(cdb, 1, 0x10) {
-        return Err(bad_field(1, Some(4)));
+    let flags = flags(cdb);
+    if flags & 0x10 != 0 {
+        return Err(bad_flag(cdb, 4));
     }
-    if bit(cdb, 1, 0x08) && !device.thin() {
-        return Err(bad_field(1, Some(3)));
+    if flags & 0x08 != 0 && !device.thin() {
+        return Err(bad_flag(cdb, 3));
     }
-    if bit(cdb, 1, 0x04) {
-        return Err(bad_field(1, Some(2)));
+    if flags & 0x04 != 0 {
+        return Err(bad_flag(cdb, 2));
     }
-    if bit(cdb, 1, 0x02) {
-        return Err(bad_field(1, Some(1)));
+    if flags & 0x02 != 0 {
+        return Err(bad_flag(cdb, 1));
     }
-    if bit(cdb, 1, 0x01) && request.row.operation == Operation::WriteSame10 {
-        return Err(bad_field(1, Some(0)));
+    if flags & 0x01 != 0 && request.row.operation == Operation::WriteSame10 {
+        return Err(bad_flag(cdb, 0));
     }
     let blocks = device.range(request.row, cdb).map_or(0, |range| range.count.0);
     if blocks > MAX_WRITE_SAME_BLOCKS {
@@ -64,9 +67,10 @@ pub(super) fn check(device: &Device, request: &Request<'_>) -> Result<(), Outcom
 /// First step. `Err`: it ends at once.
 pub(super) fn begin(device: &Device, request: &Request<'_>, span: Span) -> Result<(WriteSame, Step), Outcome> {
     let block = device.block_size().bytes();
-    let no_data = bit(request.cdb, 1, 0x01);
-    if !no_data && request.data_out != block {
-        return Err(data_mismatch(block));
+    let no_data = flags(request.cdb) & 0x01 != 0;
+    let sent = wire(device, request, block);
+    if !no_data && request.data_out != sent {
+        return Err(data_mismatch(sent));
     }
     if span.len == 0 {
         return Err(Outcome::good(0));
@@ -75,15 +79,15 @@ pub(super) fn begin(device: &Device, request: &Request<'_>, span: Span) -> Resul
     if stable && device.flush_failed() {
         return Err(Outcome::check(write_error()));
     }
-    let taken = if no_data { 0 } else { block };
-    let unmap = bit(request.cdb, 1, 0x08);
+    let taken = if no_data { 0 } else { sent };
+    let unmap = flags(request.cdb) & 0x08 != 0;
     let span = exact(device, span);
     let mut command = WriteSame { span, done: 0, block, taken, unmap, stable, how: How::Pattern };
     let step = if no_data {
         command.how = command.zeros();
         command.next()
     } else {
-        Step::Fetch { len: block, inline: true }
+        Step::Fetch { len: sent, inline: true }
     };
     Ok((command, step))
 }
@@ -93,10 +97,13 @@ impl WriteSame {
         if self.unmap { How::Discard } else { How::Zero }
     }
 
-    pub(crate) fn fetched(&mut self, data: &[u8]) -> Step {
+    pub(crate) fn fetched(&mut self, device: &Device, data: &[u8]) -> Step {
         let len = usize::try_from(self.block).unwrap_or(usize::MAX);
+        // On a medium with protection information zeros have theirs, unless they are to be deallocated and come without, or with none.
+        let kept = device.protection() != Protection::None && !self.unmap;
+        let tagged = data.get(len..).is_some_and(|rest| rest.iter().take(LENGTH).any(|&byte| byte != 0xff));
         // Without the block itself nobody knows that it is zeros.
-        if data.len() >= len && data[..len].iter().all(|&byte| byte == 0) {
+        if !kept && !tagged && data.len() >= len && data[..len].iter().all(|&byte| byte == 0) {
             self.how = self.zeros();
         }
         self.next()

@@ -63,8 +63,9 @@ fn standard(device: &Device) -> Vec<u8> {
     let removable = if device.settings.removable { 0x80 } else { 0x00 };
     let port_groups = device.target_port_group_support().field() << 4;
     let third_party_copy = if device.device_type() == DeviceType::DISK { 0x08 } else { 0x00 };
-    // Version SPC-4; NORMACA, HISUP and response format 2; TPGS and 3PC; CMDQUE.
-    data.extend([device.device_type().0, removable, 0x06, 0x32, STANDARD_LEN - 5, port_groups | third_party_copy, 0x00, 0x02]);
+    let capabilities = port_groups | third_party_copy | u8::from(device.keeps_protection());
+    // Version SPC-4; NORMACA, HISUP and response format 2; TPGS, 3PC and PROTECT; CMDQUE.
+    data.extend([device.device_type().0, removable, 0x06, 0x32, STANDARD_LEN - 5, capabilities, 0x00, 0x02]);
     padded(&mut data, &device.settings.vendor, 8);
     padded(&mut data, &device.settings.product, 16);
     padded(&mut data, &device.settings.revision, 4);

@@ -24,7 +24,7 @@ use alloc::boxed::Box;
 use scsi::Outcome;
 use scsi::command::Operation;
 
-use crate::cdb::{bit, byte};
+use crate::cdb::{byte, flags};
 use crate::device::Device;
 use crate::disk::thresholds::Measurement;
 use crate::operation::{Request, Step};
@@ -102,7 +102,7 @@ pub(crate) fn is_six(cdb: &[u8]) -> bool {
     byte(cdb, 0) < 0x20
 }
 
-/// The DPO and FUA bits stand in byte 1 of READ and WRITE of ten bytes and more.
+/// DPO and FUA are among the flags of READ and WRITE of ten bytes and more.
 pub(crate) fn force_unit_access(cdb: &[u8]) -> bool {
-    !is_six(cdb) && bit(cdb, 1, 0x08)
+    !is_six(cdb) && flags(cdb) & 0x08 != 0
 }

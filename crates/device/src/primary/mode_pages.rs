@@ -15,6 +15,11 @@ use crate::parameter::ParameterError;
 const CACHING: u8 = 0x08;
 /// Control mode page.
 const CONTROL: u8 = 0x0a;
+/// DPICZ of the control mode page, byte 2.
+const DPICZ: u8 = 0x08;
+/// ATO and RWWP of the control mode page, byte 5.
+const ATO: u8 = 0x80;
+const RWWP: u8 = 0x10;
 /// Longest subpage: with the header of MODE SENSE(10) it still fits a 16-bit length.
 const MAX_SUBPAGE: u16 = 4096;
 /// Most pages a unit keeps: as many as there are page codes.
@@ -114,6 +119,29 @@ impl ModePages {
 
     fn offers(&self, page: &ModePage) -> bool {
         self.thin || (page.page, page.subpage) != thresholds::PAGE
+    }
+
+    /// The disk keeps protection information or does not: ATO (the application tag is the initiator's), and DPICZ and RWWP to be changed.
+    pub(crate) fn set_protection(&mut self, kept: bool) {
+        let Some(control) = self.find_mut(CONTROL, 0) else { return };
+        for values in [&mut control.current, &mut control.default] {
+            let Some(byte) = values.get_mut(3) else { continue };
+            *byte = if kept { *byte | ATO } else { *byte & !(ATO | RWWP) };
+        }
+        for (at, bit) in [(0, DPICZ), (3, RWWP)] {
+            let Some(byte) = control.changeable.get_mut(at) else { continue };
+            *byte = if kept { *byte | bit } else { *byte & !bit };
+        }
+    }
+
+    /// RWWP: a write without protection information is refused.
+    pub(crate) fn rejects_unprotected(&self) -> bool {
+        self.values(CONTROL, 0).is_some_and(|values| bit(values, 3, RWWP))
+    }
+
+    /// DPICZ: where none is carried, none is checked.
+    pub(crate) fn checks_only_what_is_carried(&self) -> bool {
+        self.values(CONTROL, 0).is_some_and(|values| bit(values, 0, DPICZ))
     }
 
     /// The disk becomes thin or thick.

@@ -7,14 +7,12 @@ use scsi::command::{CommandRow, Operation, rows_for};
 
 use crate::cdb::{bad_field, be16, be32, bit, byte, reply};
 use crate::device::Device;
+use crate::disk;
 
 /// ABORT TASK, ABORT TASK SET, CLEAR ACA, CLEAR TASK SET, LOGICAL UNIT RESET, QUERY TASK.
 const FUNCTIONS: u8 = 0x80 | 0x40 | 0x20 | 0x10 | 0x08 | 0x04;
 /// QUERY ASYNCHRONOUS EVENT, QUERY TASK SET, I_T NEXUS RESET.
 const MORE_FUNCTIONS: u8 = 0x04 | 0x02 | 0x01;
-
-/// Operation code of CDBs that tell their length.
-const VARIABLE_LENGTH: u8 = 0x7f;
 
 /// Answers REPORT SUPPORTED OPERATION CODES.
 pub(super) fn supported_operation_codes(device: &Device, cdb: &[u8]) -> Outcome {
@@ -70,7 +68,7 @@ fn usage(device: &Device, row: &CommandRow) -> Vec<u8> {
     use Operation as Op;
     let (at, refused) = match row.operation {
         // ANCHOR; UNMAP without thin provisioning.
-        Op::WriteSame10 | Op::WriteSame16 => (1, if device.thin() { 0x10 } else { 0x18 }),
+        Op::WriteSame10 | Op::WriteSame16 | Op::WriteSame32 => (row.flags_at(), if device.thin() { 0x10 } else { 0x18 }),
         Op::Unmap => (1, 0x01),
         // SP.
         Op::ModeSelect6 | Op::ModeSelect10 => (1, 0x01),
@@ -79,12 +77,14 @@ fn usage(device: &Device, row: &CommandRow) -> Vec<u8> {
         _ => (0, 0x00),
     };
     let mut usage = Vec::from(row.usage);
+    if let Some(byte) = usage.get_mut(row.flags_at()) {
+        *byte |= disk::protection::usage(device, row);
+    }
     if let Some(byte) = usage.get_mut(at) {
         *byte &= !refused;
     }
-    // NACA of the CONTROL byte, which is byte 1 of a variable length CDB and the last one of the others.
-    let control = if row.opcode == VARIABLE_LENGTH { 1 } else { usage.len().saturating_sub(1) };
-    if let Some(byte) = usage.get_mut(control) {
+    // NACA of the CONTROL byte.
+    if let Some(byte) = usage.get_mut(row.control_at()) {
         *byte |= 0x04;
     }
     usage
@@ -121,6 +121,7 @@ pub(super) fn supported_task_management_functions(cdb: &[u8]) -> Outcome {
 mod tests {
     use super::*;
     use crate::tests::bench::{Bench, settings};
+    use scsi::command::VARIABLE_LENGTH;
 
     fn query(option: u8, opcode: u8, action: u16) -> [u8; 12] {
         let [high, low] = action.to_be_bytes();
@@ -141,8 +142,11 @@ mod tests {
             assert!(list.is_sorted());
             for opcode in 0..=255 {
                 for action in 0..32 {
-                    let mut cdb = [0; 16];
+                    let mut cdb = [0; 32];
                     (cdb[0], cdb[1]) = (opcode, action);
+                    if opcode == VARIABLE_LENGTH {
+                        (cdb[1], cdb[7], cdb[9]) = (0, 24, action);
+                    }
                     let found = list.iter().any(|&(it, its, flags)| it == opcode && (flags & 1 == 0 || its == u16::from(action)));
                     assert_eq!(bench.device.lookup(&cdb).is_ok(), found, "{opcode:02x}/{action:02x}");
                 }

@@ -37,7 +37,7 @@ pub(super) fn page(device: &Device, code: u8, port: &PortIdentity) -> Option<Vec
         0x00 => COMMON.iter().chain(if is_disk { BLOCK } else { &[] }).copied().collect::<Vec<u8>>(),
         0x80 => serial_number(device),
         0x83 => identification(device, port),
-        0x86 => extended_inquiry(is_disk),
+        0x86 => extended_inquiry(device, is_disk),
         // One entry for all pages and subpages: one set of values for everybody.
         0x87 => Vec::from([0x3f, 0xff, 0x00, 0x00]),
         0x88 => ports(&device.ports, port),
@@ -139,10 +139,15 @@ fn name_string(name: &[u8]) -> Vec<u8> {
 }
 
 /// Page 86h: head of queue, ordered and simple tasks; a disk has a volatile cache, counts by group number, and needs some minutes for an extended self-test.
-fn extended_inquiry(is_disk: bool) -> Vec<u8> {
+fn extended_inquiry(device: &Device, is_disk: bool) -> Vec<u8> {
     let mut body = Vec::from([0; 0x3c]);
     body[1] = 0x07;
     body[2] = 0x01;
+    if device.keeps_protection() {
+        // SPT: every type; GRD_CHK, APP_CHK, REF_CHK; NO_PI_CHK: 011b and 101b are among the protection fields.
+        body[0] = 0x3f;
+        body[3] = 0x20;
+    }
     if is_disk {
         body[1] |= 0x10;
         // WU_SUP: WRITE LONG marks blocks.
@@ -180,10 +185,12 @@ fn power_condition() -> Vec<u8> {
     body
 }
 
-/// Page B4h: the one block length, without protection information.
+/// Page B4h: the one block length, with the protection there may be.
 fn block_lengths(device: &Device) -> Vec<u8> {
     let length = device.block_size().bytes().to_be_bytes();
-    Vec::from([length[0], length[1], length[2], length[3], 0x00, 0x01, 0x00, 0x00])
+    // NO_PI_CHK and the checks; the types 3 to 0.
+    let [checks, types] = if device.keeps_protection() { [0x0f, 0x0f] } else { [0x00, 0x01] };
+    Vec::from([length[0], length[1], length[2], length[3], checks, types, 0x00, 0x00])
 }
 
 /// Page B7h: how many streams may be open; no size is better than another.

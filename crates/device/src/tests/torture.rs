@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use proptest::prelude::*;
-use scsi::command::rows_for;
+use scsi::command::{self, CommandRow, rows_for};
 use scsi::{Asc, BlockSize, DeviceType, Outcome, SenseKey, Status};
 
 use crate::tests::bench::{medium, port, settings};
@@ -16,23 +16,17 @@ const MAX_STEPS: usize = 2000;
 
 /// A CDB with a known operation code and otherwise any bytes, small numbers preferred.
 fn cdb() -> impl Strategy<Value = Vec<u8>> {
-    let rows: Vec<(u8, Option<u16>, usize)> = [DeviceType::DISK, DeviceType::CONTROLLER]
-        .into_iter()
-        .flat_map(rows_for)
-        .map(|row| (row.opcode, row.service_action, row.usage.len()))
-        .collect();
+    let rows: Vec<&CommandRow> = [DeviceType::DISK, DeviceType::CONTROLLER].into_iter().flat_map(rows_for).collect();
     let byte = prop_oneof![5 => Just(0_u8), 2 => 0..20_u8, 2 => any::<u8>(), 1 => Just(0xff_u8)];
     let flags = prop_oneof![3 => Just(0_u8), 2 => any::<u8>(), 2 => Just(0x10_u8), 2 => Just(0x08_u8), 1 => Just(0x01_u8), 1 => Just(0x02_u8)];
-    let known = (prop::sample::select(rows), prop::collection::vec(byte, 16), flags).prop_map(|((opcode, action, len), mut bytes, flags)| {
-        (bytes[0], bytes[1]) = (opcode, flags);
-        if let Some(action) = action {
-            bytes[1] = u8::try_from(action).unwrap_or(0);
-        }
-        bytes[len - 1] &= 0xf8;
-        bytes.truncate(len);
+    let known = (prop::sample::select(rows), prop::collection::vec(byte, 32), flags).prop_map(|(row, mut bytes, flags)| {
+        bytes[row.flags_at()] = flags;
+        bytes[row.control_at()] &= 0xf8;
+        command::head(row, &mut bytes);
+        bytes.truncate(row.usage.len());
         bytes
     });
-    prop_oneof![9 => known, 1 => prop::collection::vec(any::<u8>(), 0..20)]
+    prop_oneof![9 => known, 1 => prop::collection::vec(any::<u8>(), 0..40)]
 }
 
 fn answer() -> impl Strategy<Value = StoreResult> {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use device::{StoreFault, StoreOp, StoreResult};
+use device::{Guard, StoreFault, StoreOp, StoreResult};
 use iscsi::{CommandEvent, Reply, ReplyData};
 use reactor::{Back, Buffer, Driver, Pool};
 use scsi::planted::{Bug, is_planted};
@@ -20,6 +20,9 @@ use crate::medium::{Job, Progress};
 use crate::model::UnitCell;
 use crate::payload::Payload;
 
+/// An operation, and what it does with protection information.
+type Guarded = (StoreOp, Option<Box<Guard>>);
+
 /// Operation code of REPORT LUNS.
 const REPORT_LUNS: u8 = 0xa0;
 
@@ -33,7 +36,7 @@ pub(super) struct Parked {
 
 enum Need {
     Fetch { len: u32, inline: bool },
-    Store { op: StoreOp, len: usize },
+    Store { op: Guarded, len: usize },
 }
 
 impl Need {
@@ -126,7 +129,7 @@ impl<D: Driver> Server<D> {
         let slot = self.nexuses.get(&nexus.0).copied();
         match (effect, slot) {
             (Effect::Fetch { task, len, inline }, Some(_)) => self.fetch(&cell, task, len, inline),
-            (Effect::Store { task, op }, Some(slot)) => self.store(slot, cell, task, op),
+            (Effect::Store { task, op, guard }, Some(slot)) => self.store(slot, cell, task, (op, guard)),
             // The nexus is gone, but the unit waits for the end of every operation it asked for.
             (Effect::Store { task, .. }, None) => self.work.visit(&cell, |unit, now| unit.handle_stored(task, Err(StoreFault::Gone), now)),
             (Effect::Respond { task, outcome }, Some(slot)) => self.answer(slot, task.tag.0, outcome, Some(&cell)),
@@ -161,13 +164,14 @@ impl<D: Driver> Server<D> {
     }
 
     /// Begins a store operation.
-    fn store(&mut self, slot: usize, cell: Arc<UnitCell>, reference: TaskRef, op: StoreOp) {
+    fn store(&mut self, slot: usize, cell: Arc<UnitCell>, reference: TaskRef, op: Guarded) {
         let Some((_, key, task)) = self.find(reference) else {
             return self.work.visit(&cell, |unit, now| unit.handle_stored(reference, Err(StoreFault::Gone), now));
         };
         task.reference = Some(reference);
-        if let StoreOp::Read { len, .. } = op {
-            let len = len as usize;
+        if let StoreOp::Read { len, .. } = op.0 {
+            let wire = op.1.as_ref().map_or(u64::from(len), |guard| guard.wire(len.into()));
+            let len = usize::try_from(wire).unwrap_or(usize::MAX);
             if task.payload.own().is_none_or(|buffer| buffer.len() < len) {
                 release(&mut task.payload);
                 return self.acquire(Parked { link: key, cell, task: reference, need: Need::Store { op, len } });
@@ -177,7 +181,7 @@ impl<D: Driver> Server<D> {
         self.begin_job(slot, cell, reference, op, payload);
     }
 
-    fn begin_job(&mut self, slot: usize, cell: Arc<UnitCell>, reference: TaskRef, op: StoreOp, payload: Payload) {
+    fn begin_job(&mut self, slot: usize, cell: Arc<UnitCell>, reference: TaskRef, op: Guarded, payload: Payload) {
         self.counters.store_operations += 1;
         let kept = self.find(reference).and_then(|(_, _, task)| task.store.take());
         let (Some(store), Some(link)) = (kept.or_else(|| cell.store()), self.links.get_mut(slot)) else {
