@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use crate::command::{self, CommandRow, Family, Operation, Refusal};
 use crate::response::{be16, be24, be32};
-use crate::sense::{Asc, KeySpecific, Sense, SenseKey};
+use crate::sense::{Asc, CopyEnd, KeySpecific, Sense, SenseKey};
 use crate::types::DeviceType;
 
 /// A CDB in lines of `field: value`, the command's name first. Bits that the command table does not know are shown.
@@ -44,6 +44,11 @@ pub fn sense(bytes: &[u8]) -> String {
     lines.field("format", format!("{format}, {} error", if sense.deferred { "deferred" } else { "current" }));
     lines.field("sense key", format!("{:x}h, {}", sense.key.0, key(sense.key)));
     lines.field("additional sense code", format!("{:04x}h, {}", sense.asc.0, asc(sense.asc.0)));
+    if let Some(forwarded) = sense.forwarded {
+        let from = if forwarded.from == CopyEnd::Source { "copy source" } else { "copy destination" };
+        let said = forwarded.sense.map_or(String::new(), |(key, code)| format!(", {}: {}", self::key(key), asc(code.0)));
+        lines.field(from, format!("status {:02x}h{said}", forwarded.status));
+    }
     if let Some(information) = sense.information {
         lines.field("information", format!("{information} ({information:#x})"));
     }

@@ -236,6 +236,9 @@ struct Lengths {
 impl Lengths {
     fn parse(&self, list: &[u8]) -> Result<(Vec<Cscd>, Vec<Segment>), Sense> {
         let length_error = Sense::illegal(Asc::PARAMETER_LIST_LENGTH_ERROR);
+        if u32::from(self.cscds).saturating_add(self.segments) > MAX_DESCRIPTOR_BYTES {
+            return Err(length_error);
+        }
         if self.cscds / 32 > MAX_CSCDS {
             return Err(Sense::illegal(TOO_MANY_CSCDS));
         }
@@ -251,9 +254,6 @@ impl Lengths {
             return Err(length_error);
         };
         let segments = segment_list(segments, cscds_end)?;
-        if u32::from(self.cscds).saturating_add(self.segments) > MAX_DESCRIPTOR_BYTES {
-            return Err(length_error);
-        }
         let place = |index: usize| usize::from(self.header) + index * 32;
         let cscds = cscds.chunks_exact(32).enumerate().map(|(index, bytes)| cscd(bytes, place(index))).collect::<Result<_, _>>()?;
         Ok((cscds, segments))
@@ -266,10 +266,7 @@ fn cscd(bytes: &[u8], place: usize) -> Result<Cscd, Sense> {
     if field(0) != IDENTIFICATION {
         return Err(Sense::illegal(UNSUPPORTED_CSCD));
     }
-    if field(1) & 0xc0 != 0 {
-        // LU ID TYPE: there are logical unit numbers only.
-        return Err(pointer(place + 1, 7));
-    }
+    // LU ID TYPE says how to read a LU IDENTIFIER, which this type of descriptor has not.
     if field(7) > 20 {
         return Err(pointer(place + 7, 7));
     }

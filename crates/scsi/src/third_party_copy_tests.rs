@@ -75,6 +75,7 @@ fn limits_are_kept_exactly() {
     assert_eq!(asc(CopyList::parse_lid1(&full)), 0);
     assert_eq!(asc(CopyList::parse_lid1(&lid1(&vec![cscd_bytes(0xe4); cscds + 1], &[]))), 0x2606);
     assert_eq!(asc(CopyList::parse_lid1(&lid1(&[], &vec![segment_bytes(2); segments + 1]))), 0x2608);
+    assert_eq!(asc(CopyList::parse_lid1(&lid1(&vec![cscd_bytes(0xe4); cscds + 1], &vec![segment_bytes(2); segments]))), 0x1a00);
     let mut inline = lid1(&[], &[]);
     inline[15] = 1;
     assert_eq!(asc(CopyList::parse_lid1(&inline)), 0x260b);
@@ -94,8 +95,8 @@ fn types_lengths_and_identifiers() {
         assert_eq!(asc(CopyList::parse_lid1(&lid1(&[], &[segment_bytes(kind)]))), wanted);
     }
     let mut list = lid1(&[cscd_bytes(0xe4)], &[segment_bytes(2)]);
-    list[17] = 0x40;
-    assert_eq!(CopyList::parse_lid1(&list).unwrap_err(), Sense::invalid_parameter_field(17, Some(7)));
+    list[17] = 0x80;
+    assert!(CopyList::parse_lid1(&list).is_ok(), "LU ID TYPE is of other descriptors");
     (list[17], list[23]) = (0x20, 21);
     assert_eq!(CopyList::parse_lid1(&list).unwrap_err(), Sense::invalid_parameter_field(23, Some(7)));
     (list[23], list[51]) = (16, 0x19);

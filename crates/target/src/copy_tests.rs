@@ -162,8 +162,21 @@ fn what_the_other_unit_says_is_forwarded() {
     room.units[0].device_mut().set(Parameter::Online(false)).unwrap();
     assert_eq!(failure(&mut room).forwarded.unwrap().sense.unwrap().0, SenseKey::NOT_READY);
     room.units[0].device_mut().set(Parameter::Online(true)).unwrap();
-    let list = list(false, 5, &[cscd(0), cscd(1)], &[segment(0, 1, u64::MAX / 2, 0, 1)]);
-    assert_eq!(copy(&mut room, &list), (5, 0x2100));
+}
+
+#[test]
+fn blocks_beyond_the_end() {
+    let mut room = Room::pair();
+    for (source, destination, from) in
+        [(61, 0, CopyEnd::Source), (u64::MAX, 0, CopyEnd::Source), (u64::MAX / 2, 0, CopyEnd::Source), (0, 61, CopyEnd::Destination)]
+    {
+        let list = list(false, 5, &[cscd(0), cscd(1)], &[segment(0, 1, source, destination, 4)]);
+        let sense = room.outcome(0, 1, &out(LID1, 0, &list), &list).sense.unwrap();
+        let beyond = Some((SenseKey::ILLEGAL_REQUEST, Asc::LBA_OUT_OF_RANGE));
+        assert_eq!((sense.key, sense.asc, sense.command_specific), (SenseKey::COPY_ABORTED, Asc::NONE, Some(0)));
+        assert_eq!(sense.forwarded, Some(Forwarded { from, status: 2, sense: beyond, information: None }));
+    }
+    assert_eq!(room.operations, [], "nothing was read");
 }
 
 #[test]

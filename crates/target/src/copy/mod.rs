@@ -50,6 +50,8 @@ pub struct UnitFacts {
     pub device_type: DeviceType,
     /// Logical block length.
     pub block_size: BlockSize,
+    /// Capacity; 0 without a medium.
+    pub blocks: u64,
 }
 
 /// What a token stands for.
@@ -123,8 +125,12 @@ impl Unit {
 
     /// What a copy manager may know of this unit, when it is the one with this designator.
     pub fn facts(&self, name: &Designator) -> Option<UnitFacts> {
+        self.device.is_named(name).then(|| self.own_facts())
+    }
+
+    fn own_facts(&self) -> UnitFacts {
         let device = &self.device;
-        device.is_named(name).then(|| UnitFacts { device_type: device.device_type(), block_size: device.block_size() })
+        UnitFacts { device_type: device.device_type(), block_size: device.block_size(), blocks: device.blocks() }
     }
 
     /// What the token stands for, when it is one of this unit's. Its inactivity timeout begins anew.
@@ -259,6 +265,12 @@ impl Unit {
 
     /// The parameter list is there. `None`: the copy has begun.
     pub(crate) fn copy_fetched(&mut self, slot: usize, list: &[u8]) -> Option<Step> {
+        if self.copies.running() >= usize::from(third_party::MAX_COPIES) {
+            // Others were fetched at the same time.
+            let mut outcome = Outcome::status(Status::BUSY);
+            outcome.data_out = self.tasks.get(slot).fetched;
+            return Some(Step::Finish(outcome));
+        }
         let begun = self.begin_copy(slot, list);
         let sense = begun.err()?;
         let mut outcome = Outcome::check(sense);

@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use scsi::third_party_copy::{BlockCopy, CopyList, Cscd, End, PopulateToken, Segment, WriteUsingToken};
-use scsi::{Asc, BlockRange, BlockSize, DeviceType, Sense};
+use scsi::{Asc, BlockRange, BlockSize, CopyEnd, DeviceType, Forwarded, Sense, SenseKey, Status};
 
 use super::{Answer, PartUnit, Question, TokenFacts, UnitFacts, aborted};
 
@@ -141,13 +141,13 @@ impl World<'_> {
     }
 
     /// The same, for blocks: the descriptor's block length is the unit's.
-    fn blocks(&self, end: End) -> Result<(PartUnit, BlockSize, bool), Sense> {
+    fn blocks(&self, end: End) -> Result<(PartUnit, UnitFacts, bool), Sense> {
         let (unit, facts, cscd) = self.unit(end)?;
         let declared = cscd.map_or(0, |cscd| cscd.block_length);
         if declared != 0 && declared != facts.block_size.bytes() {
             return Err(aborted(INCORRECT_TYPE));
         }
-        Ok((unit, facts.block_size, cscd.is_some_and(|cscd| cscd.pads)))
+        Ok((unit, facts, cscd.is_some_and(|cscd| cscd.pads)))
     }
 
     fn verify(&self, end: End, ready: bool) -> Result<Job, Sense> {
@@ -156,8 +156,9 @@ impl World<'_> {
     }
 
     fn copy(&self, copy: &BlockCopy) -> Result<Job, Sense> {
-        let (source, source_size, source_pads) = self.blocks(copy.source)?;
-        let (destination, destination_size, destination_pads) = self.blocks(copy.destination)?;
+        let (source, source_facts, source_pads) = self.blocks(copy.source)?;
+        let (destination, destination_facts, destination_pads) = self.blocks(copy.destination)?;
+        let (source_size, destination_size) = (source_facts.block_size, destination_facts.block_size);
         let (counted, other) = if copy.counts_destination { (destination_size, source_size) } else { (source_size, destination_size) };
         let bytes = u64::from(copy.blocks) << counted.shift();
         if bytes == 0 {
@@ -170,9 +171,8 @@ impl World<'_> {
                 false => aborted(INEXACT_SEGMENT),
             });
         }
-        // What does not fit in 64 bits of bytes is beyond any medium: the part says so.
-        let start = |lba: u64, size: BlockSize| lba.checked_mul(u64::from(size.bytes())).ok_or(Sense::illegal(Asc::LBA_OUT_OF_RANGE));
-        let (source_start, destination_start) = (start(copy.source_lba, source_size)?, start(copy.destination_lba, destination_size)?);
+        let source_start = start(copy.source_lba, bytes, source_facts, CopyEnd::Source)?;
+        let destination_start = start(copy.destination_lba, bytes, destination_facts, CopyEnd::Destination)?;
         let overlaps = destination_start > source_start && destination_start - source_start < bytes;
         Ok(Job::Blocks(Blocks {
             source,
@@ -192,6 +192,16 @@ impl World<'_> {
         let size = |end: End| self.unit(end).ok().map(|(_, facts, _)| facts.block_size);
         size(copy.source) == size(copy.destination)
     }
+}
+
+/// First byte of the blocks. What lies behind the end is known without asking the unit, which would say the same. A unit without a medium has no end: it says so itself.
+fn start(lba: u64, bytes: u64, facts: UnitFacts, from: CopyEnd) -> Result<u64, Sense> {
+    let inside = lba.checked_add(bytes >> facts.block_size.shift()).is_some_and(|end| end <= facts.blocks || facts.blocks == 0);
+    let first = lba.checked_mul(u64::from(facts.block_size.bytes())).filter(|_| inside);
+    let mut beyond = aborted(Asc::NONE);
+    let sense = Some((SenseKey::ILLEGAL_REQUEST, Asc::LBA_OUT_OF_RANGE));
+    beyond.forwarded = Some(Forwarded { from, status: Status::CHECK_CONDITION.0, sense, information: None });
+    first.and_then(|first| first.checked_add(bytes).map(|_| first)).ok_or(beyond)
 }
 
 /// The jobs of WRITE USING TOKEN: the ranges of the destination, each filled from where the ROD has come to. A ROD that is too short leaves the rest.

@@ -9,7 +9,7 @@ use scsi::{Asc, CopyEnd, DataIn, Forwarded, Outcome, Sense, SenseKey, Status};
 use super::plan::{self, Blocks, Doing, Job, NOT_REACHABLE, Plan};
 use super::records::Stage;
 use super::tokens::{self, Wish};
-use super::{Answer, PartCommand, PartEnd, PartUnit, Role, UnitFacts, aborted};
+use super::{Answer, PartCommand, PartEnd, PartUnit, Role, aborted};
 use crate::effect::{Abort, Effect};
 use crate::task::{State, Task};
 use crate::unit::Unit;
@@ -30,7 +30,7 @@ impl Unit {
     /// The shell found the units, or not.
     pub(super) fn surveyed(&mut self, slot: usize, answers: Vec<Answer>, entropy: &[u8; 32]) {
         self.tasks.set_state(slot, State::Running);
-        let this = UnitFacts { device_type: self.device.device_type(), block_size: self.device.block_size() };
+        let this = self.own_facts();
         let Some(copy) = &mut self.tasks.get_mut(slot).copy else { return };
         let answer = answers.first();
         let jobs = match (&copy.plan, answer) {
