@@ -3,6 +3,7 @@
 # lab: iqn=iqn.2026-01.lab:disk
 # Needs the host hook (raid-start, raid-rule, raid-show, raid-delete) and a target that has `tgtadm --mode error`.
 . /lab/ctl/lib
+LOG_ALLOWED='Sense Key|Add\. Sense|ASC=|FAILED Result|CDB:|I/O error, dev|critical (medium|target) error|tag#|BTRFS (error|warning)'
 iqn=iqn.2026-01.lab:raid
 host raid-start >/tmp/out 2>&1 || { fail "three disks on the host"; cat /tmp/out; done_testing; }
 must "login" iscsi_login $iqn "$LAB_PORTAL"

@@ -3,6 +3,8 @@
 # lab: iqn=iqn.2026-01.lab:disk
 # Uses the host hook, if there is one: host used prints the blocks that the image takes.
 . /lab/ctl/lib
+# (xfs says so to every remount)
+LOG_ALLOWED='attr2 mount option is deprecated'
 connect
 dev=$(unit 0 block "${LAB_LUN:-1}") || { fail "no disk appeared"; done_testing; }
 sg=$(unit 0 sg "${LAB_LUN:-1}")

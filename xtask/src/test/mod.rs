@@ -66,6 +66,7 @@ pub fn run(words: &[String]) -> Result<bool> {
         println!("== long");
         simulator::run_long(&mut report);
         kill::run_long(&mut report);
+        run_cases(&mut report, lab::LONG_CASES);
         conformance::run_long(&mut report);
     }
     Ok(report.close())
@@ -89,7 +90,11 @@ fn run_lab(report: &mut Report) {
     if !report.check("lab: the release binaries build", workspace::build_release) {
         return;
     }
-    for case in lab::DISK_CASES {
+    run_cases(report, lab::DISK_CASES);
+}
+
+fn run_cases(report: &mut Report, cases: &[&str]) {
+    for case in cases {
         report.check(&format!("lab {case}"), || {
             let output = process::run(&mut lab::command(&[case]), std::time::Duration::from_secs(420))?;
             for line in output.lines().filter(|line| line.starts_with("skip")) {
