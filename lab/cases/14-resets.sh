@@ -54,8 +54,8 @@ if host rule op=WRITE10,lba=0,len=8192,repeat=3,action=DROP_CONNECTION >/tmp/inj
     check "a read that hung is aborted, and read again" dd if="$dev" of=/dev/null bs=4k skip=500 count=1 iflag=direct
     ms=$(((${EPOCHREALTIME/./} - start) / 1000))
     echo "     | $ms ms, of which the kernel waited 3000 to 6000 before it aborted"
-    # (the kernel looks for commands whose time is up every few seconds)
-    [ $ms -lt 9000 ] && pass "in bounded time" || fail "it took $ms ms"
+    # (the unit gives an abort five seconds; a busy machine takes some itself)
+    [ $ms -lt 15000 ] && pass "in bounded time" || fail "it took $ms ms"
     host rules-clear >/dev/null
     echo 30 >"/sys/block/$sd/device/timeout"
 else
