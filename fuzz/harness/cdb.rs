@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use device::{Device, Extent, Medium, Parameter, PortIdentity, StoreAnswer, StoreFault, StoreOp, StoreResult, UnitSettings};
+use device::{Device, Errand, Extent, Medium, Parameter, PortIdentity, StoreAnswer, StoreFault, StoreOp, StoreResult, UnitSettings};
 use scsi::{Asc, BlockSize, DataIn, Lun, Outcome, RelativePort, Sense, SenseFormat, SenseKey, Status, TaskAttribute};
 use target::{Command, Effect, Function, FunctionKind, NexusId, NexusIdentity, PartEnd, TaskRef, TaskTag, Unit};
 
@@ -111,6 +111,8 @@ struct Shell {
     owed: Vec<(TaskRef, Owed)>,
     /// Third-party copies under way, of the unit to itself, and whether a part of theirs is. Places are not used again.
     copies: Vec<Option<(TaskRef, bool)>>,
+    /// What the unit asked for itself: one at a time.
+    errand: Option<Errand>,
     next_tag: u32,
     next_rule: u64,
     now: u64,
@@ -151,6 +153,7 @@ impl Shell {
             functions: Vec::new(),
             owed: Vec::new(),
             copies: Vec::new(),
+            errand: None,
             next_tag: 0,
             next_rule: 0,
             now: 0,
@@ -179,6 +182,7 @@ impl Shell {
         let head = input.byte();
         let nexus = self.nexus(head >> 4 & 3);
         self.now += 1_000_000;
+        self.end_errand(head);
         match head & 15 {
             0..=7 => self.command(nexus, head, input),
             8 => self.function(nexus, input),
@@ -339,6 +343,7 @@ impl Shell {
                     self.check_alone(task, &op);
                     self.owe(task, Owed::Store(op));
                 }
+                Effect::Errand(errand) => self.begin_errand(errand),
                 Effect::Respond { task, outcome } => {
                     self.respond(task, &outcome);
                     self.part_ended(task, PartEnd::Outcome(outcome));
@@ -361,6 +366,32 @@ impl Shell {
                 }
                 copies => self.copy(copies),
             }
+        }
+    }
+
+    /// The unit's own operations stay on the medium, change nothing that is protected, and come one by one.
+    fn begin_errand(&mut self, errand: Errand) {
+        assert!(self.errand.is_none(), "{errand:?} beside {:?}", self.errand);
+        let (offset, len) = place(&errand.op);
+        assert!(offset.checked_add(len).is_some_and(|end| end <= self.size), "{errand:?} on {} bytes", self.size);
+        let reads = matches!(errand.op, StoreOp::Check { .. } | StoreOp::Flush { .. });
+        assert!(self.writable || reads, "{errand:?} on a read-only medium");
+        if let StoreOp::Fill { payload, pattern, .. } = errand.op {
+            assert!(u64::from(payload) + u64::from(pattern) <= errand.payload.len() as u64, "{errand:?}");
+        }
+        self.errand = Some(errand);
+    }
+
+    fn end_errand(&mut self, how: u8) {
+        if let Some(errand) = self.errand.take() {
+            let (offset, len) = place(&errand.op);
+            let bytes = usize::try_from(offset).ok().zip(usize::try_from(offset + len).ok()).and_then(|(start, end)| self.medium.get_mut(start..end));
+            if let (StoreOp::Zero { .. } | StoreOp::Discard { .. }, Some(bytes)) = (errand.op, bytes) {
+                bytes.fill(0);
+            }
+            let fault = if how & 15 == 9 { failure(0xf0 | how >> 4) } else { None };
+            let result = fault.map_or(Ok(StoreAnswer::Done), Err);
+            self.unit.handle_errand(errand.number, result, self.now);
         }
     }
 
@@ -501,7 +532,8 @@ impl Shell {
         assert!(!running.owed || !self.stores_for(task), "answered while the store works for it");
         self.owed.retain(|(owed, _)| *owed != task);
         assert!(outcome.status.name().is_some(), "{outcome:?}");
-        assert_eq!(outcome.sense.is_some(), outcome.status == Status::CHECK_CONDITION, "{outcome:?}");
+        let told = outcome.sense.is_some_and(|sense| sense.key != SenseKey::COMPLETED);
+        assert_eq!(told, outcome.status == Status::CHECK_CONDITION, "{outcome:?}");
         if let Some(sense) = &outcome.sense {
             check_sense(sense);
         }
@@ -530,6 +562,8 @@ impl Shell {
     fn end(&mut self) {
         self.unit.faults_mut().clear();
         self.unit.release_hung(None, self.now);
+        // A scan would go on for ever; commands never wait for what the unit does on its own.
+        self.unit.retire();
         for turn in 0..10_000 {
             self.carry_out();
             // Several commands that write all of three terabytes may be under way; a reset ends them after their next operation.

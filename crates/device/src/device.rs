@@ -8,13 +8,15 @@ use alloc::vec::Vec;
 use scsi::command::{self, CommandRow, Operation, Refusal};
 use scsi::planted::{Bug, is_planted};
 use scsi::protection::Protection;
-use scsi::{Asc, BlockCount, BlockRange, BlockSize, DeviceType, Outcome, Sense, SenseFormat, SenseKey, Status};
+use scsi::{Asc, BlockCount, BlockRange, BlockSize, DeviceType, Outcome, Sense, SenseFormat, SenseKey};
 
 use crate::cdb::{self, fail};
 use crate::disk::erase::{self, Erasure};
 use crate::disk::marked::Marked;
+use crate::disk::scan::{self, Scan};
 use crate::disk::streams::Streams;
 use crate::disk::thresholds::{self, Thresholds};
+use crate::errand::Errands;
 use crate::operation::{Notice, PortIdentity, Request, Step, StoreFault, StoreOp, StoreResult};
 use crate::parameter::{Medium, Parameter, ParameterError, UnitSettings, UnitView};
 use crate::primary::buffers::Buffers;
@@ -22,10 +24,11 @@ use crate::primary::control::{self, Interlock, QueueErrors};
 use crate::primary::diagnostics::{self, Diagnostics};
 use crate::primary::exceptions::{self, Exceptions, Method};
 use crate::primary::identity::{Clock, Information};
+use crate::primary::log_thresholds::LogThresholds;
 use crate::primary::mode_pages::ModePages;
 use crate::primary::power::{self, Power};
 use crate::progress::{Progress, State};
-use crate::statistics::{Ended, Statistics};
+use crate::statistics::Statistics;
 use crate::{controller, disk, primary};
 
 /// Most bytes one READ, WRITE, VERIFY or WRITE AND VERIFY may move, told as MAXIMUM TRANSFER LENGTH (VPD page B0h):
@@ -122,8 +125,12 @@ pub struct Device {
     pub(crate) thresholds: Thresholds,
     /// SANITIZE or FORMAT UNIT is at work, or has failed.
     pub(crate) erasure: Option<Erasure>,
+    pub(crate) errands: Errands,
+    pub(crate) scan: Scan,
     /// Start-stop log page: as an initiator set it.
     pub(crate) accounting_date: [u8; 6],
+    /// Thresholds of the error counters.
+    pub(crate) log_thresholds: LogThresholds,
     /// Application client log page: general usage parameters.
     pub(crate) application_log: BTreeMap<u16, Vec<u8>>,
 }
@@ -170,7 +177,10 @@ impl Device {
             streams: Streams::default(),
             thresholds: Thresholds::default(),
             erasure: None,
+            errands: Errands::default(),
+            scan: Scan::default(),
             accounting_date: [b' '; 6],
+            log_thresholds: LogThresholds::default(),
             application_log: BTreeMap::new(),
         }
     }
@@ -182,7 +192,7 @@ impl Device {
             self.statistics.idle = self.statistics.idle.saturating_add(now.saturating_sub(self.now));
         }
         self.now = now;
-        diagnostics::tick(self, now);
+        self.errands.tick(now);
         power::tick(self, now);
     }
 
@@ -191,6 +201,7 @@ impl Device {
         self.exceptions.restart(&self.modes);
         self.power.modes_changed(&self.modes);
         self.thresholds.modes_changed(&self.modes);
+        scan::modes_changed(self);
     }
 
     /// Time of the last input, in nanoseconds.
@@ -203,23 +214,11 @@ impl Device {
         self.powered.map_or(0, |powered| self.now.saturating_sub(powered))
     }
 
-    /// A command ended, whoever decided how: log pages count it.
-    pub fn ended(&mut self, ended: &Ended<'_>) {
-        if self.kind == DeviceType::DISK {
-            let range = ended.row.and_then(|row| self.range(row, ended.cdb));
-            let (power_on, shift, cached) = (self.power_on(), self.settings.block_size.shift(), !self.stable(false));
-            self.statistics.count(ended, range, power_on, shift, cached);
-            if let (Some(range), Status::GOOD, true) = (range, ended.outcome.status, ended.row.is_some_and(|row| row.writes)) {
-                self.marked.forget(range);
-            }
-        }
-    }
-
     /// What REQUEST SENSE tells of a unit that is ready and has no unit attention.
     pub fn sense_on_request(&self) -> Option<Sense> {
         let erasure = self.erasure.map(Erasure::sense);
         erasure
-            .or_else(|| self.diagnostics.sense_on_request(self.now))
+            .or_else(|| self.diagnostics.sense_on_request())
             .or_else(|| self.exceptions.on_request(&self.modes))
             .or_else(|| self.power.sense_on_request())
     }
@@ -426,7 +425,9 @@ impl Device {
 
     /// A command is over, whatever ended it: nothing of it goes on.
     pub fn left(&mut self, progress: &mut Progress) {
-        if let State::Erase(command) = &mut progress.state {
+        if let State::Erase(command) = &mut progress.state
+            && progress.epoch == self.epoch
+        {
             command.left(self);
         }
     }
@@ -436,6 +437,8 @@ impl Device {
         self.modes.reset();
         self.modes_changed();
         diagnostics::reset(self);
+        erase::reset(self);
+        self.errands.set_flush(None);
         power::reset(self);
         self.streams.close();
         self.prevents.clear();
@@ -650,6 +653,9 @@ impl Device {
 
     /// What was known of the medium that is gone: bad blocks, and an erasure that was cut short.
     fn forget_medium(&mut self) {
+        self.errands.drop_erase();
+        diagnostics::disturb(self);
+        scan::forget(self);
         self.statistics.pending.clear();
         self.marked = Marked::default();
         self.reassigned.clear();
@@ -721,11 +727,6 @@ impl Device {
         (force_unit_access && !is_planted(Bug::FuaIgnored)) || !self.modes.write_cache_enabled()
     }
 
-    /// Status of the background operation log page: none is ever at work (SBC-4, background operation log page).
-    pub(crate) fn background_operation_status(&self) -> u8 {
-        0
-    }
-
     pub(crate) fn removal_prevented(&self) -> bool {
         !self.prevents.is_empty()
     }
@@ -775,6 +776,7 @@ fn assign(place: &mut String, text: String, limit: usize) -> Option<Asc> {
 mod tests {
     use super::*;
     use crate::tests::bench::{Bench, medium, port, settings};
+    use scsi::Status;
 
     const READY: [u8; 6] = [0; 6];
 

@@ -1,9 +1,13 @@
 //! What a device asks of the world, and what the world answers.
 
+use alloc::boxed::Box;
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use scsi::{Asc, CommandRow, Outcome, RelativePort};
+
+use crate::guard::Guard;
 
 use crate::guard::Violation;
 
@@ -262,6 +266,19 @@ pub enum Step {
     Store(StoreOp),
     /// The end.
     Finish(Outcome),
+}
+
+/// An operation that the unit asks for without a command.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Errand {
+    /// Comes back with the result; grows by one from errand to errand.
+    pub number: u64,
+    /// What.
+    pub op: StoreOp,
+    /// What it does with protection information, on a unit that has it.
+    pub guard: Option<Box<Guard>>,
+    /// The bytes that `op` means by its payload, at most 64 KiB. No errand reads into it.
+    pub payload: Arc<[u8]>,
 }
 
 /// A change that other nexuses hear of as a unit attention.

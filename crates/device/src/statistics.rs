@@ -4,9 +4,14 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use scsi::command::{CommandRow, Family, Operation};
-use scsi::{BlockRange, Outcome, SenseKey, Status};
+use scsi::{BlockRange, DeviceType, Outcome, SenseKey, Status};
 
 use crate::cdb::{bit, byte};
+use crate::device::Device;
+use crate::primary::duration::AllMisses;
+use crate::primary::hints;
+use crate::primary::log_thresholds::CONDITION_MET;
+use crate::primary::mode_pages::ModePages;
 
 /// Blocks kept in the list of pending defects: as many as one log page of 64 KiB has room for, and far more than a disk should have.
 const MAX_PENDING: usize = 1024;
@@ -101,6 +106,8 @@ pub(crate) struct Statistics {
     pub(crate) pending: Vec<PendingDefect>,
     /// Nanoseconds without a command.
     pub(crate) idle: u64,
+    /// Commands that exceeded a command duration limit.
+    pub(crate) durations: AllMisses,
 }
 
 /// Commands with FUA.
@@ -120,8 +127,9 @@ impl Forced {
 }
 
 impl Statistics {
-    /// Counts a command. `power_on`: nanoseconds since power on; `shift`: of the block length; `cached`: a write need not be durable.
-    pub(crate) fn count(&mut self, ended: &Ended<'_>, range: Option<BlockRange>, power_on: u64, shift: u32, cached: bool) {
+    /// Counts a command. `power_on`: nanoseconds since power on; `shift`: of the block length; `cached`: a write need not be durable;
+    /// `modes`: which groups are counted.
+    pub(crate) fn count(&mut self, ended: &Ended<'_>, range: Option<BlockRange>, power_on: u64, shift: u32, cached: bool, modes: &ModePages) {
         if matches!(ended.outcome.sense.map(|sense| sense.key), Some(SenseKey::HARDWARE_ERROR | SenseKey::ABORTED_COMMAND)) {
             self.non_medium = self.non_medium.saturating_add(1);
         }
@@ -148,7 +156,7 @@ impl Statistics {
         }
         self.total.count(reads, bytes >> shift, ended.nanoseconds);
         let group = group_number(row, ended.cdb);
-        if group != 0 {
+        if group != 0 && hints::counts(modes, group) {
             self.groups.entry(group).or_default().count(reads, bytes >> shift, ended.nanoseconds);
         }
     }
@@ -179,6 +187,12 @@ impl Statistics {
         }
     }
 
+    /// The first block of the range that failed and was not written since.
+    pub(crate) fn first_pending(&self, range: BlockRange) -> Option<u64> {
+        let at = self.pending.partition_point(|defect| defect.lba < range.start.0);
+        self.pending.get(at).map(|defect| defect.lba).filter(|&lba| lba < range.end())
+    }
+
     /// The blocks were written, so that they can be read again.
     pub(crate) fn forget_pending(&mut self, range: BlockRange) {
         self.pending.retain(|defect| defect.lba < range.start.0 || defect.lba >= range.end());
@@ -188,6 +202,27 @@ impl Statistics {
     pub(crate) fn transition(&mut self, code: u16) {
         let count = self.transitions.entry(code).or_default();
         *count = count.saturating_add(1);
+    }
+}
+
+impl Device {
+    /// A command ended, whoever decided how: log pages count it.
+    pub fn ended(&mut self, ended: &Ended<'_>) {
+        if self.device_type() == DeviceType::DISK {
+            let range = ended.row.and_then(|row| self.range(row, ended.cdb));
+            let (power_on, shift, cached) = (self.power_on(), self.settings.block_size.shift(), !self.stable(false));
+            let before = self.log_thresholds.before(&self.statistics);
+            self.statistics.count(ended, range, power_on, shift, cached, &self.modes);
+            if let Some(before) = before
+                && self.log_thresholds.compare(&before, &mut self.statistics, &self.modes)
+            {
+                self.notify(CONDITION_MET, None);
+            }
+            if let (Some(range), Status::GOOD, true) = (range, ended.outcome.status, ended.row.is_some_and(|row| row.writes)) {
+                self.marked.forget(range);
+                self.scan.settled(range, false);
+            }
+        }
     }
 }
 

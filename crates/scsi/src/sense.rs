@@ -35,6 +35,8 @@ impl SenseKey {
     pub const VOLUME_OVERFLOW: SenseKey = SenseKey(0xd);
     /// Source and medium differ.
     pub const MISCOMPARE: SenseKey = SenseKey(0xe);
+    /// COMPLETED: the sense data tell of a command that ended well.
+    pub const COMPLETED: SenseKey = SenseKey(0xf);
 
     /// Name as in SPC, `None` for values above 15.
     pub const fn name(self) -> Option<&'static str> {

@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use device::{Guard, PortIdentity, StoreOp};
+use device::{Errand, Guard, PortIdentity, StoreOp};
 use scsi::{Asc, Lun, Outcome, TaskAttribute};
 
 pub use crate::copy::{Answer, PartCommand, PartEnd, PartUnit, Question, TokenFacts, UnitFacts};
@@ -157,6 +157,8 @@ pub enum Effect {
         /// What it does with protection information, on a unit that has it.
         guard: Option<Box<Guard>>,
     },
+    /// Do this to the store on behalf of the unit itself, then call `handle_errand`. One at a time.
+    Errand(Errand),
     /// The task ended. Its payload goes with the answer, then is free.
     Respond {
         /// Which.

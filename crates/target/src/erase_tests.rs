@@ -5,9 +5,10 @@ use std::vec::Vec;
 use scsi::{DataIn, Status};
 
 use crate::effect::{Abort, FunctionKind, TaskTag};
-use crate::testing::{Bench, Event, blocks, read, write};
+use crate::testing::{Bench, Event, blocks, compare_and_write, read, write};
 
 const SANITIZE: [u8; 10] = [0x48, 0x02, 0, 0, 0, 0, 0, 0, 0, 0];
+const IMMEDIATE: [u8; 10] = [0x48, 0x82, 0, 0, 0, 0, 0, 0, 0, 0];
 const READY: [u8; 6] = [0; 6];
 const REQUEST_SENSE: [u8; 6] = [0x03, 0, 0, 0, 18, 0];
 
@@ -40,8 +41,9 @@ fn what_runs_already_ends_before_the_medium_is_erased() {
 }
 
 #[test]
-fn others_are_refused_while_it_is_erased_and_after_it_was_aborted() {
+fn it_goes_on_whatever_happens_to_its_command() {
     let mut bench = Bench::new(2);
+    bench.medium.fill(7);
     bench.simple(1, 1, &SANITIZE, &[]);
     bench.simple(2, 2, &READY, &[]);
     bench.simple(2, 3, &REQUEST_SENSE, &[]);
@@ -49,11 +51,57 @@ fn others_are_refused_while_it_is_erased_and_after_it_was_aborted() {
     let Some(Event::Done(_, _, told)) = bench.events.last() else { panic!("no answer") };
     assert!(matches!(&told.data_in, DataIn::Inline(told) if (told[2], told[12], told[13], told[15]) == (2, 0x04, 0x1b, 0x80)));
     bench.function(1, 9, FunctionKind::AbortTask(TaskTag(1)));
+    assert!(bench.errands.is_empty(), "the operation of the command is still under way");
     bench.store(0);
     assert!(bench.events.iter().any(|event| matches!(event, Event::Aborted(1, 1, Abort::ByOwnNexus))));
-    assert_eq!(bench.sense(2, &READY), (3, 0x3103));
-    assert_eq!(bench.status(2, &SANITIZE, &[]), Status::GOOD);
+    bench.function(1, 10, FunctionKind::LogicalUnitReset);
+    assert_eq!((bench.attention(2), bench.attention(1)), (Some(0x2900), Some(0x2900)));
+    assert_eq!(bench.sense(2, &READY), (2, 0x041b));
+    bench.detach(1);
+    bench.errand();
+    bench.errand();
+    assert!(bench.errands.is_empty() && bench.medium.iter().all(|&byte| byte == 0));
     assert_eq!(bench.status(2, &READY, &[]), Status::GOOD);
+}
+
+#[test]
+fn without_a_command_it_waits_for_what_runs_and_lets_nobody_in() {
+    let mut bench = Bench::new(2);
+    bench.simple(1, 1, &write(4, 1), &blocks(7, 1));
+    bench.fetch(0);
+    bench.simple(1, 2, &compare_and_write(8, 1), &blocks(0, 2));
+    bench.fetch(0);
+    bench.simple(2, 3, &IMMEDIATE, &[]);
+    assert_eq!((ends(&bench), bench.errands.len(), bench.stores.len()), (Vec::from([(3, None)]), 0, 2));
+    bench.store(1);
+    assert_eq!(ends(&bench)[1], (2, Some(0x041b)), "its second half comes too late");
+    bench.store(0);
+    assert_eq!((bench.errands.len(), ends(&bench)[2]), (1, (1, None)));
+    assert!(bench.unit.works_behind(512));
+    bench.errand();
+    bench.errand();
+    assert!(bench.errands.is_empty() && bench.medium.iter().all(|&byte| byte == 0) && !bench.unit.works_behind(512));
+    assert_eq!(bench.status(2, &READY, &[]), Status::GOOD);
+}
+
+#[test]
+fn a_scan_waits_until_nobody_is_there() {
+    let mut bench = Bench::new(1);
+    let page = [0, 0, 0, 0, 0x5c, 0x01, 0, 0x0c, 0x01, 0, 0, 0x18, 0, 0, 0x01, 0xf4, 0, 0, 0, 0];
+    assert_eq!(bench.status(1, &[0x15, 0x10, 0, 0, 20, 0], &page), Status::GOOD);
+    assert_eq!(bench.unit.poll_timeout(), Some(500_000_000));
+    bench.advance(400_000_000);
+    bench.simple(1, 1, &read(0, 1), &[]);
+    bench.advance(200_000_000);
+    assert!(bench.errands.is_empty());
+    bench.store(0);
+    assert_eq!((bench.errands.len(), bench.unit.poll_timeout()), (0, Some(1_100_000_000)));
+    bench.advance(500_000_000);
+    assert_eq!(bench.errands.len(), 1);
+    bench.errand();
+    let log = bench.data(1, &[0x4d, 0, 0x55, 0, 0, 0, 0, 0, 99, 0]);
+    assert_eq!(log[13..20], [8, 0, 1, 0, 0, 0, 1], "one scan is over, the next one waits");
+    assert_eq!(bench.unit.poll_timeout(), Some(24 * 3_600_000_000_000 + 1_100_000_000));
 }
 
 #[test]

@@ -19,7 +19,9 @@ pub mod attention;
 mod contingent;
 mod copy;
 pub mod counters;
+mod deadline;
 pub mod effect;
+mod errand;
 pub mod flight;
 pub mod management;
 pub mod nexus;
@@ -32,6 +34,7 @@ pub mod task_set;
 #[cfg(test)]
 mod testing;
 pub mod unit;
+mod verdict;
 
 pub use counters::Counters;
 pub use effect::{Abort, Command, Effect, Function, FunctionKind, FunctionResponse, NexusId, NexusIdentity, TaskRef, TaskTag};

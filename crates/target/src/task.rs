@@ -11,6 +11,7 @@ use scsi::{CommandRow, TaskAttribute};
 
 use crate::copy::plan::Copy;
 use crate::copy::{PartEnd, Role};
+use crate::deadline::Deadline;
 use crate::effect::{Abort, Command, NexusId, TaskRef, TaskTag};
 use crate::nexus::{Entry, Nexus};
 use crate::task_set::LaneId;
@@ -112,6 +113,8 @@ pub(crate) struct Task {
     pub state: State,
     pub progress: Option<Progress>,
     pub claim: Option<Claim>,
+    /// Command duration limits; few commands have some.
+    pub deadline: Option<Box<Deadline>>,
     /// Bytes of data-out that arrived.
     pub fetched: u32,
     /// Stages at which fault rules were asked already, one bit each: a command with several store operations passes each stage once.
@@ -158,6 +161,7 @@ impl Task {
             state: State::Running,
             progress: None,
             claim: None,
+            deadline: None,
             fetched: 0,
             decided: 0,
             event: None,

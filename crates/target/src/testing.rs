@@ -6,7 +6,7 @@ use std::string::String;
 use std::vec;
 use std::vec::Vec;
 
-use device::{Device, Medium, PortIdentity, StoreAnswer, StoreOp, StoreResult, UnitSettings};
+use device::{Device, Errand, Medium, PortIdentity, StoreAnswer, StoreOp, StoreResult, UnitSettings};
 use fault::RuleId;
 use scsi::{BlockSize, DataIn, Lun, Outcome, RelativePort, Status, TaskAttribute};
 
@@ -34,6 +34,8 @@ pub struct Bench {
     pub payload: BTreeMap<(u64, u32), Vec<u8>>,
     pub fetches: Vec<(TaskRef, u32, bool)>,
     pub stores: Vec<(TaskRef, StoreOp)>,
+    /// What the unit itself asks of the store.
+    pub errands: Vec<Errand>,
     pub events: Vec<Event>,
     next_tag: u32,
 }
@@ -91,6 +93,7 @@ impl Bench {
             payload: BTreeMap::new(),
             fetches: Vec::new(),
             stores: Vec::new(),
+            errands: Vec::new(),
             events: Vec::new(),
             next_tag: 1000,
         }
@@ -147,6 +150,10 @@ impl Bench {
             match effect {
                 Effect::Fetch { task, len, inline } => self.fetches.push((task, len, inline)),
                 Effect::Store { task, op, .. } => self.stores.push((task, op)),
+                Effect::Errand(errand) => {
+                    self.errands.push(errand);
+                    assert_eq!(self.errands.len(), 1, "one at a time");
+                }
                 Effect::Respond { task, outcome } => self.end(task, Event::Done(task.nexus.0, task.tag.0, outcome)),
                 Effect::Aborted { task, why } => self.end(task, Event::Aborted(task.nexus.0, task.tag.0, why)),
                 Effect::FunctionDone { nexus, tag, response } => self.events.push(Event::Function(nexus.0, tag.0, response)),
@@ -178,6 +185,16 @@ impl Bench {
         let (task, op) = self.stores.remove(at);
         let result = self.carry_out(task, op);
         self.unit.handle_stored(task, result, self.now);
+        self.collect();
+    }
+
+    /// Carries out what the unit itself asked for, once.
+    pub fn errand(&mut self) {
+        let errand = self.errands.remove(0);
+        if let StoreOp::Zero { offset, len, .. } | StoreOp::Discard { offset, len } = errand.op {
+            self.medium[offset as usize..(offset + len) as usize].fill(0);
+        }
+        self.unit.handle_errand(errand.number, Ok(StoreAnswer::Done), self.now);
         self.collect();
     }
 

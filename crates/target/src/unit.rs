@@ -3,12 +3,11 @@
 //! A command passes: the task set (may it start?), the gates, the device's steps, and the six places where a fault rule may stop it. Every input ends with
 //! `settle`: what the input set free starts there, so nothing in here calls itself.
 
-use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use device::{Device, Interlock, Step, StoreOp, StoreResult};
-use fault::{Action, RuleId, Rules, Stage, Subject, Verdict};
+use fault::{RuleId, Rules, Stage};
 use scsi::command::Operation;
 use scsi::{Asc, CommandRow, Outcome, Sense, Status, TaskAttribute};
 
@@ -61,6 +60,8 @@ pub struct Unit {
     next_timeout: Option<u64>,
     /// Time of the last input.
     pub(crate) clock: u64,
+    /// End of what the store does for the unit itself.
+    pub(crate) errand_end: Option<u64>,
 }
 
 impl Unit {
@@ -85,6 +86,7 @@ impl Unit {
             overdue: 0,
             next_timeout: None,
             clock: 0,
+            errand_end: None,
         }
     }
 
@@ -165,7 +167,9 @@ impl Unit {
         self.tasks.set_state(slot, State::Running);
         self.tasks.get_mut(slot).fetched = len;
         let data = if inline { data } else { &[] };
-        if self.is_held_back(slot) {
+        if let Some(outcome) = self.take_exceeded(slot) {
+            self.conclude(slot, outcome);
+        } else if self.is_held_back(slot) {
             self.block(slot, Point::Fetched(Vec::from(data)));
         } else if let Err(outcome) = self.look_again(slot) {
             self.conclude(slot, outcome);
@@ -196,17 +200,17 @@ impl Unit {
             State::Storing => {
                 self.tasks.set_state(slot, State::Running);
                 self.tasks.operation_ended(slot);
-                if let Some(progress) = self.tasks.get_mut(slot).progress.as_mut() {
+                if let Some(outcome) = self.take_exceeded(slot) {
+                    self.note_failure(slot, result);
+                    self.conclude(slot, outcome);
+                } else if let Some(progress) = self.tasks.get_mut(slot).progress.as_mut() {
                     let step = self.device.stored(progress, result);
                     self.publish_notices();
                     self.advance(slot, step);
                 }
             }
             State::Aborting { why } => {
-                // Failures are looked at even now: a flush that failed is remembered. Successes are not, so that the command changes nothing any more.
-                if let (Err(_), Some(progress)) = (&result, self.tasks.get_mut(slot).progress.as_mut()) {
-                    self.device.stored(progress, result);
-                }
+                self.note_failure(slot, result);
                 self.end_aborted(slot, why);
             }
             _ => return,
@@ -239,6 +243,7 @@ impl Unit {
                 }
             }
         }
+        self.exceed_limits(now);
         self.give_up(now);
         self.next_timeout = None;
         let delays = self.tasks.iter().filter_map(|(_, task)| match task.state {
@@ -246,7 +251,8 @@ impl Unit {
             _ => None,
         });
         let deadlines = self.pending.iter().map(|pending| pending.deadline);
-        self.next_timeout = delays.chain(deadlines).min();
+        let limits = self.tasks.iter().filter_map(|(_, task)| task.limit_due());
+        self.next_timeout = delays.chain(deadlines).chain(limits).min();
         self.settle();
     }
 
@@ -338,7 +344,7 @@ impl Unit {
     /// The store works on bytes from `end` on.
     pub fn works_behind(&self, end: u64) -> bool {
         let busy = |task: &Task| matches!(task.state, State::Storing | State::Aborting { .. }) && task.claim.is_some_and(|claim| claim.end > end);
-        self.tasks.iter().any(|(_, task)| busy(task))
+        self.errand_end.is_some_and(|at| at > end) || self.tasks.iter().any(|(_, task)| busy(task))
     }
 
     /// What was counted.
@@ -374,6 +380,7 @@ impl Unit {
         if row.is_some_and(|row| row.operation == Operation::ReportLuns) {
             task.luns = command.luns.to_vec();
         }
+        self.limit(&mut task);
         self.tasks.insert(task)
     }
 
@@ -401,8 +408,11 @@ impl Unit {
             } else if let Some(slot) = self.tasks.next_startable() {
                 self.start(slot);
             } else {
-                return;
+                break;
             }
+        }
+        if self.device.has_errands() {
+            self.run_errands();
         }
     }
 
@@ -464,6 +474,7 @@ impl Unit {
 
     /// All gates are passed.
     fn execute(&mut self, slot: usize) {
+        self.limit_begun(slot);
         let copies = self.tasks.get(slot).row.is_some_and(device::third_party::is_copy);
         let step = if copies { self.copy_command(slot) } else { Some(self.primary_command(slot).unwrap_or_else(|| self.begin(slot))) };
         let Some(mut step) = step else { return };
@@ -526,6 +537,11 @@ impl Unit {
         if !self.device.holds(&op) {
             return self.conclude(slot, Outcome::check(Sense::illegal(Asc::LBA_OUT_OF_RANGE)));
         }
+        if self.device.is_erasing_alone()
+            && let Some(sense) = self.device.erasing_sense()
+        {
+            return self.conclude(slot, Outcome::check(sense));
+        }
         self.tokens.changes(&op);
         self.tasks.set_state(slot, State::Storing);
         let task = self.tasks.get(slot).reference(slot);
@@ -534,47 +550,6 @@ impl Unit {
     }
 
     // --- faults ---
-
-    #[inline]
-    fn decide(&mut self, slot: usize, stage: Stage) -> Option<Verdict> {
-        if self.faults.is_empty() { None } else { self.ask_rules(slot, stage) }
-    }
-
-    #[cold]
-    fn ask_rules(&mut self, slot: usize, stage: Stage) -> Option<Verdict> {
-        let task = self.tasks.get_mut(slot);
-        let row = task.row.filter(|_| task.first_at(stage))?;
-        let range = self.device.range(row, task.cdb());
-        let subject = Subject { nexus: task.stable_key, ordinal: task.ordinal, row, cdb: task.cdb(), range };
-        let verdict = self.faults.decide(stage, &subject, self.clock)?;
-        task.event = Some(verdict.event);
-        Some(verdict)
-    }
-
-    /// A rule fired: wait as it says, then do as it says.
-    fn strike(&mut self, slot: usize, verdict: Verdict, then: Point) {
-        if verdict.pause_ms == 0 {
-            return self.act(slot, &verdict, then);
-        }
-        let until = self.clock.saturating_add(verdict.pause_ms.saturating_mul(1_000_000));
-        self.tasks.set_state(slot, State::Delayed { until, rest: Box::new((verdict, then)) });
-        self.wake_at(until);
-    }
-
-    fn act(&mut self, slot: usize, verdict: &Verdict, then: Point) {
-        match verdict.action {
-            Action::CheckCondition(sense) => self.conclude(slot, Outcome::check(sense)),
-            Action::Status(status) => self.conclude(slot, Outcome::status(status)),
-            Action::Hang => {
-                self.tasks.set_state(slot, State::Hung { rule: verdict.rule, then: Box::new(then) });
-            }
-            Action::DropConnection => {
-                self.tasks.set_state(slot, State::Dropped);
-                let nexus = self.tasks.get(slot).nexus;
-                self.effects.push_back(Effect::Drop { nexus });
-            }
-        }
-    }
 
     /// Goes on where a hang or an auto contingent allegiance had stopped the task.
     fn resume(&mut self, slot: usize, then: Point) {
@@ -614,7 +589,7 @@ impl Unit {
     // --- ends ---
 
     /// An end that the device did not decide: what was transferred so far was consumed.
-    fn conclude(&mut self, slot: usize, mut outcome: Outcome) {
+    pub(crate) fn conclude(&mut self, slot: usize, mut outcome: Outcome) {
         outcome.data_out = self.tasks.get(slot).fetched;
         self.respond(slot, outcome);
     }

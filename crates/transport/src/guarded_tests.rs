@@ -59,7 +59,13 @@ fn run(store: &Arc<dyn Store>, op: StoreOp, guard: Guard, bytes: &[u8]) -> (Stor
         buffer.copy_from_slice(bytes);
         Payload::Own(buffer)
     };
-    let mut job = Job::new(task, cell, LinkKey { slot: 0, serial: 1 }, store.clone(), (op, Some(Box::new(guard))), payload);
+    let mut job = Job::new(
+        crate::medium::Owner::Task { task, link: LinkKey { slot: 0, serial: 1 } },
+        cell,
+        store.clone(),
+        (op, Some(Box::new(guard))),
+        payload,
+    );
     let (mut done, mut budget) = (Vec::new(), u64::MAX);
     loop {
         match job.run(&mut driver, 1, &pool, &mut budget) {

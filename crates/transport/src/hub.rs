@@ -242,6 +242,7 @@ impl Hub {
     pub fn unit_removed(&self, tid: i32, cell: &Arc<UnitCell>) {
         let mut registry = self.registry();
         registry.detach_unit(tid, cell);
+        cell.lock().retire();
         drop(registry);
         self.attend(cell);
         self.inventory_changed(tid, cell);

@@ -32,11 +32,19 @@ pub(crate) enum Progress {
     Paused,
 }
 
+/// Who asked for an operation.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Owner {
+    /// A command, which came through this connection.
+    Task { task: TaskRef, link: LinkKey },
+    /// The unit itself.
+    Unit { number: u64 },
+}
+
 /// One operation on a store.
 pub(crate) struct Job {
-    pub task: TaskRef,
+    pub owner: Owner,
     pub cell: Arc<UnitCell>,
-    pub link: LinkKey,
     /// The task's payload, as long as the job runs.
     pub payload: Payload,
     store: Arc<dyn Store>,
@@ -70,17 +78,10 @@ enum Access {
 
 impl Job {
     /// A job for `op`, with the payload it reads or fills.
-    pub fn new(
-        task: TaskRef,
-        cell: Arc<UnitCell>,
-        link: LinkKey,
-        store: Arc<dyn Store>,
-        (op, guard): (StoreOp, Option<Box<Guard>>),
-        payload: Payload,
-    ) -> Job {
+    pub fn new(owner: Owner, cell: Arc<UnitCell>, store: Arc<dyn Store>, (op, guard): (StoreOp, Option<Box<Guard>>), payload: Payload) -> Job {
         let guarded = guard.and_then(|guard| Guarded::new(*guard, op, &store)).map(Box::new);
         let mut job =
-            Job { task, cell, link, payload, store, op, scratch: Payload::None, position: 0, span: u64::MAX, alignment: 1, failed: None, guarded };
+            Job { owner, cell, payload, store, op, scratch: Payload::None, position: 0, span: u64::MAX, alignment: 1, failed: None, guarded };
         if job.guarded.is_none() {
             job.prepare_op();
         }
@@ -463,7 +464,7 @@ mod tests {
         };
         let cell = Arc::new(UnitCell::new(1, 0, Unit::new(Device::controller(settings), 1), None));
         let task = TaskRef { slot: 0, generation: 0, nexus: NexusId(1), tag: TaskTag(1), part: false };
-        Job::new(task, cell, LINK, store.clone(), (op, None), payload)
+        Job::new(Owner::Task { task, link: LINK }, cell, store.clone(), (op, None), payload)
     }
 
     /// Runs a job to its end with a real driver; the result and the payload.

@@ -1,5 +1,7 @@
 //! The bytes of one task: nothing, a buffer being filled, or a filled one that others read too.
 
+use std::sync::Arc;
+
 use reactor::{Buffer, LARGEST_BUFFER, Pool, Shared};
 
 use crate::limits::Limits;
@@ -14,6 +16,8 @@ pub(crate) enum Payload {
     Own(Buffer),
     /// Perhaps read by a driver.
     Shared(Shared),
+    /// Parameters that a unit kept; only read.
+    Kept(Arc<[u8]>),
 }
 
 impl Payload {
@@ -22,6 +26,7 @@ impl Payload {
             Payload::None => &[],
             Payload::Own(buffer) => buffer,
             Payload::Shared(shared) => shared,
+            Payload::Kept(bytes) => bytes,
         }
     }
 

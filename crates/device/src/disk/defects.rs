@@ -84,7 +84,9 @@ pub(crate) fn reassign(device: &mut Device, cdb: &[u8], list: &[u8]) -> Result<(
             }
             device.reassigned.insert(at, lba);
         }
-        device.statistics.forget_pending(BlockRange { start: Lba(lba), count: BlockCount(1) });
+        let block = BlockRange { start: Lba(lba), count: BlockCount(1) };
+        device.statistics.forget_pending(block);
+        device.scan.settled(block, true);
     }
     Ok(())
 }

@@ -1,10 +1,12 @@
 //! SANITIZE and FORMAT UNIT (SBC-4 5.30, 5.4): the whole medium, piece by piece.
 //!
-//! While the work is under way every other command that needs the medium is refused with the progress, and REQUEST SENSE tells it. IMMED is accepted and answered
-//! after the work, as for SYNCHRONIZE CACHE. When the work is cut short, by a failing store or by an abort, the unit says so until it is done
+//! While the work is under way every other command that needs the medium is refused with the progress, and REQUEST SENSE tells it. With IMMED the command is
+//! answered at once, and the work goes on as an errand of the unit; so does SANITIZE whose command was aborted, since nothing but the loss of the medium or a
+//! failing store ends it. FORMAT UNIT ends with its command, and with a reset. When the work is cut short, the unit says so until it is done
 //! again, or until SANITIZE with EXIT FAILURE MODE, where that was allowed.
 
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 
 use scsi::command::{Direction, Operation, ReservationClass};
 use scsi::protection::Protection;
@@ -17,6 +19,7 @@ use crate::cdb::{bad_field, be16, be32, bit, byte, fail};
 use crate::device::Device;
 use crate::guard::Guard;
 use crate::operation::{Request, Step, StoreFault, StoreOp, StoreResult};
+use crate::primary::diagnostics;
 
 /// LOGICAL UNIT NOT READY, FORMAT IN PROGRESS.
 const FORMATTING: Asc = Asc(0x0404);
@@ -28,6 +31,10 @@ const FORMAT_FAILED: Asc = Asc(0x3101);
 const SANITIZE_FAILED: Asc = Asc(0x3103);
 /// Bytes of one store operation: progress is told in such steps, and an abort waits for no more.
 const PIECE: u64 = 64 << 20;
+/// The same for an overwrite that no command waits for.
+const LONE_PIECE: u64 = 16 << 20;
+/// Nanoseconds from one such piece to the next: 160 MiB a second, so that others have the store, too. Nobody waits for it.
+pub(crate) const PACE: u64 = 100_000_000;
 /// Longest parameter list: a header, and a pattern of one block.
 const MAX_LIST: u32 = 64 << 10;
 
@@ -143,7 +150,7 @@ enum How {
 }
 
 /// A running SANITIZE or FORMAT UNIT.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Erase {
     kind: Kind,
     how: How,
@@ -151,6 +158,12 @@ pub(crate) struct Erase {
     information: u8,
     protection: Protection,
     nexus: u64,
+    /// IMMED: the answer does not wait for the work.
+    immediate: bool,
+    /// There is no command (any more).
+    alone: bool,
+    /// The parameter list, where the pattern stands: the payload of the command may be gone before the work ends.
+    list: Arc<[u8]>,
     /// Bytes of the parameter list.
     taken: u32,
     bytes: u64,
@@ -182,6 +195,9 @@ pub(super) fn begin(device: &mut Device, request: &Request<'_>) -> Result<(Erase
         information,
         protection,
         nexus,
+        alone: false,
+        immediate: kind != Kind::Format && bit(cdb, 1, 0x80),
+        list: Arc::from([]),
         taken: 0,
         bytes,
         done: 0,
@@ -203,8 +219,18 @@ pub(super) fn begin(device: &mut Device, request: &Request<'_>) -> Result<(Erase
         command.taken = list;
         return Ok((command, Step::Fetch { len: list, inline: true }));
     }
-    let step = command.next(device);
+    let step = command.start(device);
     Ok((command, step))
+}
+
+/// A reset ends a FORMAT UNIT that nobody waits for; SANITIZE goes on.
+pub(crate) fn reset(device: &mut Device) {
+    if let Some(Erasure::Running { kind: Kind::Format, .. }) = device.erasure
+        && device.errands.is_erasing()
+    {
+        device.errands.drop_erase();
+        device.erasure = Some(Erasure::Failed(Kind::Format));
+    }
 }
 
 /// EXIT FAILURE MODE.
@@ -225,14 +251,49 @@ impl Erase {
         match read {
             Ok(how) => {
                 self.how = how;
-                self.next(device)
+                // FORMAT UNIT has its IMMED bit in the list.
+                self.immediate |= self.kind == Kind::Format && bit(data, 1, 0x02);
+                self.list = Arc::from(data);
+                self.start(device)
             }
             Err(sense) => fail(sense, self.taken),
         }
     }
 
-    /// The next piece; others hear how far the work is.
-    fn next(&mut self, device: &mut Device) -> Step {
+    /// The first piece, or the answer to a command with IMMED.
+    fn start(&mut self, device: &mut Device) -> Step {
+        diagnostics::disturb(device);
+        let step = self.next(device);
+        if !self.immediate {
+            return step;
+        }
+        self.hand_over(device);
+        Step::Finish(Outcome::good(self.taken))
+    }
+
+    /// The work goes on without the command.
+    fn hand_over(&mut self, device: &mut Device) {
+        device.errands.erase(Box::new(Erase { alone: true, ..self.clone() }));
+        self.ended = true;
+    }
+
+    /// Bytes of the next piece.
+    fn piece(&self) -> u64 {
+        (self.bytes - self.done).min(if self.is_paced() { LONE_PIECE } else { PIECE })
+    }
+
+    /// An overwrite that no command waits for leaves time to others.
+    pub(crate) fn is_paced(&self) -> bool {
+        self.alone && matches!(self.how, How::Fill { .. })
+    }
+
+    /// The parameter list: its pattern is what [`StoreOp::Fill`] means.
+    pub(crate) fn list(&self) -> Arc<[u8]> {
+        self.list.clone()
+    }
+
+    /// The next piece; others hear how far the work is. Asked again before the piece ended, it is the same one.
+    pub(crate) fn next(&mut self, device: &mut Device) -> Step {
         let passes = if let How::Fill { passes, .. } = self.how { passes.max(1) } else { 1 };
         if self.done >= self.bytes && self.how != How::Nothing {
             self.pass += 1;
@@ -246,7 +307,7 @@ impl Erase {
         let progress = u16::try_from(reached * 65536 / all).unwrap_or(u16::MAX);
         device.erasure = Some(Erasure::Running { kind: self.kind, progress });
         self.started = true;
-        let (offset, len) = (self.done, (self.bytes - self.done).min(PIECE));
+        let (offset, len) = (self.done, self.piece());
         Step::Store(match self.how {
             _ if self.flushing => StoreOp::Flush { offset: 0, len: 0 },
             How::Discard => StoreOp::Discard { offset, len },
@@ -263,7 +324,7 @@ impl Erase {
         match result {
             Ok(_) if self.flushing => self.finish(device),
             Ok(_) => {
-                self.done += (self.bytes - self.done).min(PIECE);
+                self.done += self.piece();
                 self.next(device)
             }
             Err(StoreFault::Unsupported) if self.how == How::Discard => {
@@ -271,7 +332,8 @@ impl Erase {
                 self.next(device)
             }
             Err(fault) => {
-                self.left(device);
+                self.ended = true;
+                device.erasure = Some(Erasure::Failed(self.kind));
                 let sense = if self.flushing { flush_fault(device, 0, fault) } else { store_fault(device, Access::Write, offset, fault) };
                 fail(sense, self.taken)
             }
@@ -303,14 +365,18 @@ impl Erase {
         if self.how != How::Nothing {
             device.statistics.forget_pending(all);
             device.marked.forget(all);
+            device.scan.settled(all, false);
         }
         Step::Finish(Outcome::good(self.taken))
     }
 
-    /// The command is over, one way or the other: what was not finished has failed.
+    /// The command is over, one way or the other: a format that was not finished has failed, a sanitize goes on.
     pub(crate) fn left(&mut self, device: &mut Device) {
         if self.started && !self.ended && matches!(device.erasure, Some(Erasure::Running { .. })) {
-            device.erasure = Some(Erasure::Failed(self.kind));
+            match self.kind {
+                Kind::Format => device.erasure = Some(Erasure::Failed(self.kind)),
+                Kind::Sanitize { .. } => self.hand_over(device),
+            }
         }
         self.ended = true;
     }
@@ -393,7 +459,7 @@ mod tests {
 
     #[test]
     fn everything_is_gone() {
-        for action in [0x02, 0x03, 0x82] {
+        for action in [0x02, 0x03] {
             let mut thick = Bench::disk(64);
             thick.bytes.fill(7);
             thick.good(&sanitize(action, 0));
@@ -464,7 +530,73 @@ mod tests {
         assert_eq!(bench.device.sense_on_request(), Some(expected));
         bench.good(&[0x12, 0, 0, 0, 36, 0]);
         bench.device.left(&mut progress);
-        assert_eq!(bench.refused(&READY, &[]), 0x0003_3103, "it was cut short");
+        assert_eq!(bench.sense(&READY, &[]), expected, "it goes on without its command");
+        bench.device.reset();
+        for quarter in 1..4 {
+            let errand = bench.poll(false).unwrap();
+            assert_eq!(errand.op, StoreOp::Zero { offset: quarter << 26, len: 1 << 26, stable: false });
+            bench.device.errand_ended(errand.number, Ok(crate::StoreAnswer::Done));
+        }
+        let flush = bench.poll(false).unwrap();
+        assert_eq!(flush.op, StoreOp::Flush { offset: 0, len: 0 });
+        bench.device.errand_ended(flush.number, Ok(crate::StoreAnswer::Done));
+        assert_eq!(bench.poll(false), None);
+        bench.good(&READY);
+    }
+
+    #[test]
+    fn immediate_answers_come_before_the_work() {
+        let mut bench = Bench::disk(64);
+        bench.bytes.fill(7);
+        bench.good(&sanitize(0x82, 0));
+        assert_eq!((bench.bytes[0], bench.refused(&READY, &[])), (7, 0x0002_041b));
+        assert!(bench.device.is_erasing_alone() && bench.device.has_errands());
+        assert_eq!(bench.device.poll_errand(crate::Traffic { commands: true, at_store: true }), None, "somebody is at the store");
+        bench.work();
+        assert!(bench.bytes.iter().all(|&byte| byte == 0));
+        assert!(!bench.device.has_errands());
+        let (outcome, _) = bench.run(&sanitize(0x81, 6), &[0x02, 0, 0, 2, 0xaa, 0x0f]);
+        assert_eq!((outcome.status, outcome.data_out, bench.bytes[0]), (Status::GOOD, 6, 0));
+        bench.work();
+        assert_eq!((bench.bytes[0], bench.poll(false)), (0xaa, None), "the first of two passes, and then a pause");
+        assert_eq!(bench.device.errand_due(crate::Traffic { commands: true, at_store: false }), Some(PACE));
+        for turn in 1..3 {
+            bench.device.tick(turn * PACE, true);
+            bench.work();
+        }
+        assert_eq!(bench.bytes[..3], [0xaa, 0x0f, 0xaa]);
+        let (outcome, _) = bench.run(&[0x04, 0x10, 0, 0, 0, 0], &[0, 0x8a, 0, 0, 0, 1, 0, 1, 0x55]);
+        assert_eq!((outcome.status, bench.refused(&READY, &[])), (Status::GOOD, 0x0002_0404));
+        bench.work();
+        bench.device.tick(4 * PACE, true);
+        bench.work();
+        assert_eq!(bench.bytes[0], 0x55);
+        bench.good(&READY);
+    }
+
+    #[test]
+    fn work_without_a_command_may_fail() {
+        let mut bench = Bench::disk(64);
+        bench.good(&sanitize(0xa2, 0));
+        bench.faults.push_back(Some(StoreFault::Io { at: None }));
+        bench.work();
+        assert_eq!(bench.refused(&READY, &[]), 0x0003_3103);
+        bench.good(&sanitize(0x1f, 0));
+        bench.good(&READY);
+        bench.run(&[0x04, 0x10, 0, 0, 0, 0], &[0, 0x02, 0, 0]);
+        bench.device.reset();
+        assert_eq!((bench.refused(&READY, &[]), bench.poll(false)), (0x0003_3101, None), "a reset ends a format");
+        bench.good(&FORMAT);
+    }
+
+    #[test]
+    fn nothing_begins_when_the_unit_is_taken_away() {
+        let mut bench = Bench::disk(64);
+        bench.good(&sanitize(0x82, 0));
+        let errand = bench.poll(false).unwrap();
+        bench.device.retire();
+        bench.device.errand_ended(errand.number, Ok(crate::StoreAnswer::Done));
+        assert_eq!((bench.poll(false), bench.device.has_errands()), (None, false));
     }
 
     #[test]

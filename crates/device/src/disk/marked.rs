@@ -31,6 +31,14 @@ impl Marked {
     }
 }
 
+impl Device {
+    /// The first block of the range that cannot be read, as far as the unit knows: marked, or failed before and not written since.
+    pub(crate) fn known_bad(&self, range: BlockRange) -> Option<u64> {
+        let (marked, pending) = (self.marked.first_in(range), self.statistics.first_pending(range));
+        marked.into_iter().chain(pending).min()
+    }
+}
+
 /// UNRECOVERED READ ERROR at the first marked block of the range.
 pub(crate) fn check(device: &Device, range: BlockRange) -> Result<(), Outcome> {
     match device.marked.first_in(range) {

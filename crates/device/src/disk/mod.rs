@@ -14,6 +14,7 @@ pub(crate) mod marked;
 pub(crate) mod or_write;
 pub(crate) mod protection;
 pub mod read_write;
+pub(crate) mod scan;
 pub(crate) mod streams;
 pub mod synchronize;
 pub(crate) mod thresholds;
@@ -206,7 +207,7 @@ fn without_blocks(device: &mut Device, request: &Request<'_>) -> Result<(State, 
         Op::WriteLong10 | Op::WriteLong16 => ended(marked::write_long(device, request.cdb)),
         Op::StreamControl => ended(streams::control(device, request.cdb)),
         Op::GetStreamStatus => ended(streams::status(device, request.cdb)),
-        Op::BackgroundControl => ended(streams::background(request.cdb)),
+        Op::BackgroundControl => ended(streams::background(device, request.cdb)),
         Op::SanitizeExitFailureMode => ended(erase::exit_failure_mode(device)),
         Op::ReadCapacity10 => ended(capacity::read_capacity_10(device)),
         Op::ReadCapacity16 => ended(capacity::read_capacity_16(device, request.cdb)),

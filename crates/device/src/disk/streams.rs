@@ -1,7 +1,7 @@
 //! STREAM CONTROL, GET STREAM STATUS, WRITE STREAM(16), BACKGROUND CONTROL (SBC-4 5.32, 5.5, 5.53, 5.2).
 //!
-//! A stream is a hint which writes belong together; it changes nothing here but must be open to be named. There are no background operations, so that
-//! they may be started and stopped at will.
+//! A stream is a hint which writes belong together; it changes nothing here but must be open to be named. The one advanced background operation is to write
+//! the cache out.
 
 use alloc::collections::BTreeSet;
 use alloc::vec;
@@ -12,6 +12,8 @@ use scsi::{Asc, Outcome, Sense};
 use crate::cdb::{bad_field, be16, be32, byte, reply};
 use crate::device::Device;
 
+/// Nanoseconds of one unit of BO_TIME.
+const TENTH: u64 = 100_000_000;
 /// MAXIMUM NUMBER OF STREAMS of VPD page B7h.
 pub(crate) const MAX_STREAMS: u16 = 32;
 
@@ -58,9 +60,18 @@ pub(super) fn check_write(device: &Device, cdb: &[u8]) -> Result<(), Outcome> {
     if device.streams.0.contains(&be16(cdb, usize::from(at))) { Ok(()) } else { Err(bad_field(at, Some(7))) }
 }
 
-/// BACKGROUND CONTROL: nothing to start, nothing to stop.
-pub(super) fn background(cdb: &[u8]) -> Outcome {
-    if byte(cdb, 2) >> 6 == 3 { bad_field(2, Some(7)) } else { Outcome::good(0) }
+/// BACKGROUND CONTROL: 01b begins to write the cache out, for BO_TIME tenths of a second at most; 10b ends that.
+pub(super) fn background(device: &mut Device, cdb: &[u8]) -> Outcome {
+    match byte(cdb, 2) >> 6 {
+        0 => {}
+        1 => {
+            let limit = u64::from(byte(cdb, 3)) * TENTH;
+            device.errands.set_flush(Some(if limit == 0 { u64::MAX } else { device.now().saturating_add(limit) }));
+        }
+        2 => device.errands.set_flush(None),
+        _ => return bad_field(2, Some(7)),
+    }
+    Outcome::good(0)
 }
 
 impl Streams {

@@ -1,14 +1,14 @@
 //! SEND DIAGNOSTIC and RECEIVE DIAGNOSTIC RESULTS (SPC-6 6.42, 6.31): self-tests, the list of diagnostic pages, translation of addresses.
 //!
-//! A foreground self-test reads the medium: its beginning and its end when short, all of it when extended. A background self-test is answered at
-//! once and takes its time beside other commands; it fails when blocks are known to be bad.
+//! A self-test reads the medium: its beginning and its end when short, all of it when extended. It fails at the first block that the store cannot read, or that
+//! is known to be bad. One in the background is answered at once and goes on as an errand of the unit, between other commands.
 
 use alloc::collections::VecDeque;
 use alloc::vec;
 use alloc::vec::Vec;
 
 use scsi::sense::KeySpecific;
-use scsi::{Asc, Outcome, Sense, SenseKey};
+use scsi::{Asc, BlockCount, BlockRange, Lba, Outcome, Sense, SenseKey};
 
 use crate::cdb::{bad_field, be16, be32, be64, bit, byte, fail, reply, saturate};
 use crate::device::Device;
@@ -38,10 +38,10 @@ const MEDIUM_SEGMENT: u8 = 1;
 
 /// Results that the self-test results log page has room for.
 const MAX_RESULTS: usize = 20;
-/// A background short self-test takes this long, in nanoseconds.
-const SHORT: u64 = 2_000_000_000;
-/// A background extended one takes a second for each gigabyte, at least this and at most what the control mode page tells, in seconds.
-const EXTENDED: core::ops::RangeInclusive<u64> = 5..=512;
+/// Nanoseconds between two pieces of a background self-test while there are commands.
+const PAUSE: u64 = 5_000_000;
+/// Bytes of one store operation of an extended self-test in the background: commands wait behind it at most.
+const BACKGROUND_PIECE: u64 = 4 << 20;
 /// Bytes of one store operation of a self-test: what an abort may have to wait for.
 const PIECE: u64 = 64 << 20;
 /// A short self-test reads this much at each end of the medium.
@@ -64,15 +64,16 @@ struct Entry {
     failed_at: Option<u64>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// A self-test in the background.
+#[derive(Debug)]
 struct Running {
-    code: u8,
-    started: u64,
-    duration: u64,
+    test: SelfTest,
+    /// Not before this time: commands have the store.
+    pause: Option<u64>,
 }
 
 /// Self-tests that ended, the newest first, and the one in the background; what the last SEND DIAGNOSTIC asked about.
-#[derive(Clone, Default, Debug)]
+#[derive(Default, Debug)]
 pub(crate) struct Diagnostics {
     results: VecDeque<Entry>,
     running: Option<Running>,
@@ -80,16 +81,24 @@ pub(crate) struct Diagnostics {
 }
 
 impl Diagnostics {
+    /// A self-test is in the background.
+    pub(crate) fn is_testing(&self) -> bool {
+        self.running.is_some()
+    }
+
+    /// When the self-test goes on.
+    pub(crate) fn due(&self) -> Option<u64> {
+        self.running.as_ref().and_then(|running| running.pause)
+    }
+
     /// Progress of the background self-test in 65536ths.
-    fn progress(&self, now: u64) -> Option<u16> {
-        let running = self.running?;
-        let done = u128::from(now.saturating_sub(running.started)) * 65536 / u128::from(running.duration.max(1));
-        Some(u16::try_from(done).unwrap_or(u16::MAX))
+    fn progress(&self) -> Option<u16> {
+        self.running.as_ref().map(|running| running.test.progress())
     }
 
     /// What REQUEST SENSE tells while a background self-test runs.
-    pub(crate) fn sense_on_request(&self, now: u64) -> Option<Sense> {
-        self.progress(now).map(in_progress)
+    pub(crate) fn sense_on_request(&self) -> Option<Sense> {
+        self.progress().map(in_progress)
     }
 
     fn end(&mut self, code: u8, result: u8, hours: u16, failed_at: Option<u64>) {
@@ -99,7 +108,7 @@ impl Diagnostics {
 
     /// Parameters of the self-test results log page: twenty, the newest first; unused ones are zeros.
     pub(crate) fn log(&self) -> Vec<[u8; 16]> {
-        let running = self.running.map(|running| Entry { code: running.code, result: RUNNING, hours: 0, failed_at: None });
+        let running = self.running.as_ref().map(|running| Entry { code: running.test.code, result: RUNNING, hours: 0, failed_at: None });
         let mut entries: Vec<[u8; 16]> = running.iter().chain(&self.results).take(MAX_RESULTS).map(Entry::bytes).collect();
         entries.resize(MAX_RESULTS, [0; 16]);
         entries
@@ -126,26 +135,75 @@ fn in_progress(progress: u16) -> Sense {
     sense
 }
 
-/// Ends a background self-test whose time is over.
-pub(crate) fn tick(device: &mut Device, now: u64) {
-    let Some(running) = device.diagnostics.running else { return };
-    if now.saturating_sub(running.started) < running.duration {
-        return;
+/// What the background self-test wants to read next. While there are commands, it pauses between two pieces.
+pub(crate) fn next_operation(device: &mut Device, commands: bool) -> Option<StoreOp> {
+    let now = device.now();
+    let running = device.diagnostics.running.as_mut()?;
+    match running.pause {
+        None if commands && running.test.done > 0 => {
+            running.pause = Some(now.saturating_add(PAUSE));
+            return None;
+        }
+        Some(until) if now < until => return None,
+        _ => running.pause = None,
     }
-    device.diagnostics.running = None;
-    let failed_at = device.statistics.pending.first().map(|defect| defect.lba);
-    let result = if failed_at.is_some() { FAILED_SEGMENT } else { PASSED };
-    let hours = hours(device);
-    device.diagnostics.end(running.code, result, hours, failed_at);
+    let (offset, len) = running.test.piece()?;
+    let op = StoreOp::Check { offset, len };
+    // The medium was made smaller: what is gone is not tested.
+    if device.holds(&op) { Some(op) } else { Some(StoreOp::Check { offset: 0, len: 0 }) }
+}
+
+/// A piece was read, or could not be.
+pub(crate) fn operation_ended(device: &mut Device, result: &StoreResult) {
+    let Some(mut running) = device.diagnostics.running.take() else { return };
+    let (offset, len) = running.test.piece().unwrap_or((0, 0));
+    match verdict(device, offset, len, result) {
+        Ok(()) => {
+            running.test.done += 1;
+            if running.test.piece().is_some() {
+                device.diagnostics.running = Some(running);
+            } else {
+                running.test.record(device, PASSED, None);
+            }
+        }
+        Err(failed_at) => running.test.record(device, FAILED_SEGMENT, failed_at),
+    }
+}
+
+/// Did a piece pass? `Err`: the block that did not, when it is known.
+fn verdict(device: &mut Device, offset: u64, len: u64, result: &StoreResult) -> Result<(), Option<u64>> {
+    let shift = device.block_size().shift();
+    match result {
+        Ok(_) | Err(StoreFault::Unsupported) => {
+            let range = BlockRange { start: Lba(offset >> shift), count: BlockCount(len >> shift) };
+            device.known_bad(range).map_or(Ok(()), |lba| Err(Some(lba)))
+        }
+        Err(StoreFault::Io { at: Some(at) }) => {
+            let lba = (offset + (*at).min(len.saturating_sub(1))) >> shift;
+            let found = device.power_on();
+            device.statistics.add_pending(lba, found);
+            Err(Some(lba))
+        }
+        Err(_) => Err(None),
+    }
 }
 
 /// A reset ends the background self-test.
 pub(crate) fn reset(device: &mut Device) {
-    if let Some(running) = device.diagnostics.running.take() {
-        let hours = hours(device);
-        device.diagnostics.end(running.code, ABORTED_OTHERWISE, hours, None);
-    }
+    disturb(device);
     device.diagnostics.answer = None;
+}
+
+/// The background self-test cannot go on.
+pub(crate) fn disturb(device: &mut Device) {
+    abort(device, ABORTED_OTHERWISE);
+}
+
+fn abort(device: &mut Device, result: u8) {
+    if let Some(running) = device.diagnostics.running.take() {
+        device.errands.disown_self_test();
+        running.test.record(device, result, None);
+    }
 }
 
 fn hours(device: &Device) -> u16 {
@@ -179,7 +237,7 @@ pub(super) fn check(device: &Device, cdb: &[u8]) -> Result<(), Sense> {
             if !device.is_ready() {
                 return Err(device.not_ready());
             }
-            device.diagnostics.progress(device.now()).map_or(Ok(()), |progress| Err(in_progress(progress)))
+            device.diagnostics.progress().map_or(Ok(()), |progress| Err(in_progress(progress)))
         }
         Some(_) => Err(bad(1, Some(7))),
         None if length != 0 && !bit(cdb, 1, 0x10) => Err(bad(1, Some(4))),
@@ -187,11 +245,10 @@ pub(super) fn check(device: &Device, cdb: &[u8]) -> Result<(), Sense> {
     }
 }
 
-/// A self-test in the foreground.
+/// A self-test.
 #[derive(Debug)]
 pub(crate) struct SelfTest {
     code: u8,
-    at: u64,
     /// Bytes of the medium.
     bytes: u64,
     /// Pieces that were read.
@@ -201,33 +258,34 @@ pub(crate) struct SelfTest {
 /// First step of a self-test; `None`: SEND DIAGNOSTIC is about a page. `Err`: the end.
 pub(super) fn begin(device: &mut Device, request: &Request<'_>) -> Option<Result<(SelfTest, Step), Outcome>> {
     let code = wanted(request.cdb)?;
-    let bytes = device.blocks() << device.block_size().shift();
-    let duration = match code {
-        BACKGROUND_SHORT => SHORT,
-        BACKGROUND_EXTENDED => (bytes >> 30).clamp(*EXTENDED.start(), *EXTENDED.end()) * 1_000_000_000,
-        ABORT => {
-            let hours = hours(device);
-            if let Some(running) = device.diagnostics.running.take() {
-                device.diagnostics.end(running.code, ABORTED_BY_COMMAND, hours, None);
-            }
-            return Some(Err(Outcome::good(0)));
-        }
-        _ => {
-            let mut test = SelfTest { code, at: 0, bytes, done: 0 };
-            let step = test.next(device);
-            return Some(Ok((test, step)));
-        }
-    };
-    device.diagnostics.running = Some(Running { code, started: device.now(), duration });
-    Some(Err(Outcome::good(0)))
+    if code == ABORT {
+        abort(device, ABORTED_BY_COMMAND);
+        return Some(Err(Outcome::good(0)));
+    }
+    let mut test = SelfTest { code, bytes: device.blocks() << device.block_size().shift(), done: 0 };
+    if matches!(code, BACKGROUND_SHORT | BACKGROUND_EXTENDED) {
+        device.diagnostics.running = Some(Running { test, pause: None });
+        return Some(Err(Outcome::good(0)));
+    }
+    let step = test.next(device);
+    Some(Ok((test, step)))
 }
 
 impl SelfTest {
-    /// The next piece that is read: offset and length in bytes.
+    /// Bytes of a piece of an extended self-test.
+    fn piece_len(&self) -> u64 {
+        if self.code == BACKGROUND_EXTENDED { BACKGROUND_PIECE } else { PIECE }
+    }
+
+    fn is_extended(&self) -> bool {
+        matches!(self.code, FOREGROUND_EXTENDED | BACKGROUND_EXTENDED)
+    }
+
+    /// The piece that is read next, or being read: offset and length in bytes.
     fn piece(&self) -> Option<(u64, u64)> {
-        if self.code == FOREGROUND_EXTENDED {
-            let offset = self.done.saturating_mul(PIECE);
-            return (offset < self.bytes).then(|| (offset, (self.bytes - offset).min(PIECE)));
+        if self.is_extended() {
+            let offset = self.done.saturating_mul(self.piece_len());
+            return (offset < self.bytes).then(|| (offset, (self.bytes - offset).min(self.piece_len())));
         }
         let len = self.bytes.min(SHORT_PIECE);
         match self.done {
@@ -237,33 +295,41 @@ impl SelfTest {
         }
     }
 
+    /// In 65536ths.
+    fn progress(&self) -> u16 {
+        let pieces = if self.is_extended() { self.bytes.div_ceil(self.piece_len()).max(1) } else { 2 };
+        u16::try_from(u128::from(self.done) * 65536 / u128::from(pieces)).unwrap_or(u16::MAX)
+    }
+
     fn next(&mut self, device: &mut Device) -> Step {
-        let Some((offset, len)) = self.piece() else { return self.end(device, PASSED, None) };
-        self.at = offset;
-        self.done += 1;
-        Step::Store(StoreOp::Check { offset, len })
+        match self.piece() {
+            Some((offset, len)) => Step::Store(StoreOp::Check { offset, len }),
+            None => self.end(device, PASSED, None),
+        }
     }
 
     pub(crate) fn stored(&mut self, device: &mut Device, result: StoreResult) -> Step {
-        match result {
-            Ok(_) | Err(StoreFault::Unsupported) => self.next(device),
-            Err(StoreFault::Io { at: Some(at) }) => {
-                let lba = self.at.saturating_add(at) >> device.block_size().shift();
-                let found = device.power_on();
-                device.statistics.add_pending(lba, found);
-                self.end(device, FAILED_SEGMENT, Some(lba))
+        let (offset, len) = self.piece().unwrap_or((0, 0));
+        match verdict(device, offset, len, &result) {
+            Ok(()) => {
+                self.done += 1;
+                self.next(device)
             }
-            Err(_) => self.end(device, FAILED_SEGMENT, None),
+            Err(failed_at) => self.end(device, FAILED_SEGMENT, failed_at),
         }
     }
 
     fn end(&self, device: &mut Device, result: u8, failed_at: Option<u64>) -> Step {
+        self.record(device, result, failed_at);
+        if result == PASSED { Step::Finish(Outcome::good(0)) } else { fail(Sense::new(SenseKey::HARDWARE_ERROR, FAILED), 0) }
+    }
+
+    /// Leaves a result in the log; the default self-test does not.
+    fn record(&self, device: &mut Device, result: u8, failed_at: Option<u64>) {
         let hours = hours(device);
-        // The default self-test leaves no result in the log.
         if self.code != DEFAULT {
             device.diagnostics.end(self.code, result, hours, failed_at);
         }
-        if result == PASSED { Step::Finish(Outcome::good(0)) } else { fail(Sense::new(SenseKey::HARDWARE_ERROR, FAILED), 0) }
     }
 }
 
@@ -367,31 +433,49 @@ mod tests {
     }
 
     #[test]
-    fn background_self_tests_take_their_time() {
-        let mut bench = Bench::disk(64);
+    fn a_background_self_test_reads_between_commands() {
+        let mut bench = Bench::disk(20_000);
         bench.device.tick(1_000_000_000, true);
-        bench.good(&test(1));
-        bench.good(&[0; 6]);
+        bench.good(&test(2));
         assert!(bench.ops.is_empty());
-        bench.device.tick(2_000_000_000, true);
-        assert_eq!(results(&mut bench)[0][0], 0x2f);
-        let mut half = Sense::new(SenseKey::NOT_READY, IN_PROGRESS);
-        half.specific = Some(KeySpecific::Progress(0x8000));
-        assert_eq!(bench.device.sense_on_request(), Some(half));
-        assert_eq!(bench.sense(&test(5), &[]), half);
-        bench.device.tick(3_000_000_000, true);
-        assert_eq!((results(&mut bench)[0][0], bench.device.sense_on_request()), (0x20, None));
+        assert_eq!(results(&mut bench)[0][0], 0x4f);
+        assert!(bench.errand(true), "the first piece comes at once");
+        assert_eq!(bench.ops, [StoreOp::Check { offset: 0, len: 4 << 20 }]);
+        let mut third = Sense::new(SenseKey::NOT_READY, IN_PROGRESS);
+        third.specific = Some(KeySpecific::Progress(0x5555));
+        assert_eq!(bench.device.sense_on_request(), Some(third));
+        assert_eq!(bench.sense(&test(5), &[]), third);
+        bench.good(&[0; 6]);
+        assert!(!bench.errand(true), "commands have the store");
+        assert_eq!(bench.device.errand_due(crate::Traffic { commands: true, at_store: false }), Some(1_005_000_000));
+        bench.device.tick(1_005_000_000, false);
+        bench.work();
+        assert_eq!(bench.ops.len(), 3);
+        assert_eq!(bench.ops[2], StoreOp::Check { offset: 8 << 20, len: 20_000 * 512 - (8 << 20) });
+        assert_eq!((results(&mut bench)[0][0], bench.device.sense_on_request()), (0x40, None));
+        bench.good(&test(1));
+        bench.work();
+        assert_eq!((results(&mut bench)[0][0], bench.ops.len()), (0x20, 5));
         bench.good(&test(5));
     }
 
     #[test]
-    fn a_background_self_test_finds_what_is_known_to_be_bad() {
+    fn a_background_self_test_finds_what_cannot_be_read() {
         let mut bench = Bench::disk(64);
-        bench.faults.push_back(Some(StoreFault::Io { at: Some(512) }));
-        bench.refused(&[0x28, 0, 0, 0, 0, 8, 0, 0, 4, 0], &[]);
         bench.good(&test(2));
-        bench.device.tick(5_000_000_000, true);
-        assert_eq!(results(&mut bench)[0], [0x47, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9, 3, 0x11, 0, 0]);
+        bench.faults.push_back(Some(StoreFault::Io { at: Some(9 * 512) }));
+        bench.work();
+        let failed = |code: u8, lba: u8| [code << 5 | 7, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, lba, 3, 0x11, 0, 0];
+        assert_eq!(results(&mut bench)[0], failed(2, 9));
+        assert_eq!(bench.good(&[0x4d, 0, 0x55, 1, 0, 0, 0, 0, 99, 0])[8..12], [0, 0, 0, 1], "it is a pending defect now");
+        bench.good(&test(1));
+        bench.work();
+        assert_eq!(results(&mut bench)[0], failed(1, 9), "and stays bad until it is written");
+        bench.run(&[0x2a, 0, 0, 0, 0, 9, 0, 0, 1, 0], &[0; 512]);
+        bench.good(&[0x9f, 0x51, 0, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0]);
+        bench.good(&test(1));
+        bench.work();
+        assert_eq!(results(&mut bench)[0], failed(1, 7), "a block that WRITE LONG marked is bad");
     }
 
     #[test]
@@ -399,11 +483,16 @@ mod tests {
         let mut bench = Bench::disk(64);
         assert_eq!(bench.sense(&test(4), &[]), Sense::invalid_cdb_field(1, Some(7)));
         bench.good(&test(2));
+        let late = bench.poll(false).unwrap();
         bench.good(&test(4));
+        bench.device.errand_ended(late.number, Err(StoreFault::Gone));
         bench.good(&test(1));
         bench.device.reset();
+        bench.good(&test(2));
+        bench.good(&[0x48, 0x82, 0, 0, 0, 0, 0, 0, 0, 0]);
+        bench.work();
         let found = results(&mut bench);
-        assert_eq!((found[0][0], found[1][0]), (0x22, 0x41));
+        assert_eq!((found[0][0], found[1][0], found[2][0]), (0x42, 0x22, 0x41));
         for _ in 0..30 {
             bench.good(&test(5));
         }

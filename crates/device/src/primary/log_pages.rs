@@ -3,11 +3,12 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
+use super::duration;
 use crate::device::Device;
-use crate::disk::thresholds;
+use crate::disk::{scan, thresholds};
 use crate::statistics::{Errors, Performance};
 
-/// Which values LOG SENSE asks for (PC field). Thresholds are never met, so they are all ones; lists look the same whatever is asked.
+/// Which values LOG SENSE asks for (PC field). Thresholds that nobody set are all ones; lists look the same whatever is asked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Values {
     Threshold,
@@ -39,6 +40,8 @@ pub(crate) const PROVISIONING: u8 = 0x0c;
 pub(crate) const START_STOP: u8 = 0x0e;
 /// What applications keep here.
 pub(crate) const APPLICATION_CLIENT: u8 = 0x0f;
+/// Background scan, pending defects, background operation.
+pub(crate) const BACKGROUND_SCAN: u8 = 0x15;
 /// Statistics and performance, groups, cache memory.
 pub(crate) const PERFORMANCE: u8 = 0x19;
 
@@ -70,12 +73,13 @@ const PAGES: &[(u8, u8)] = &[
     (APPLICATION_CLIENT, 0x00),
     (0x10, 0x00),
     (0x11, 0x00),
-    (0x15, 0x00),
-    (0x15, 0x01),
-    (0x15, 0x02),
+    (BACKGROUND_SCAN, 0x00),
+    (BACKGROUND_SCAN, 0x01),
+    (BACKGROUND_SCAN, 0x02),
     (0x18, 0x00),
     (PERFORMANCE, 0x00),
     (PERFORMANCE, 0x20),
+    (PERFORMANCE, 0x21),
     (0x1a, 0x00),
     (0x2f, 0x00),
 ];
@@ -110,9 +114,9 @@ pub(crate) fn parameters(device: &Device, page: u8, subpage: u8, values: Values)
         (APPLICATION_CLIENT, 0) => application_client(device),
         (0x10, 0) => (1..).zip(device.diagnostics.log()).map(|(code, entry)| list(code, &entry)).collect(),
         (0x11, 0) => vec![list(1, &[0, 0, 0, 0])],
-        (0x15, 0) => vec![background_scan(device)],
-        (0x15, 1) => pending_defects(device),
-        (0x15, 2) => vec![list(0, &[device.background_operation_status(), 0, 0, 0])],
+        (BACKGROUND_SCAN, 0) => background_scan(device),
+        (BACKGROUND_SCAN, 1) => pending_defects(device),
+        (BACKGROUND_SCAN, 2) => vec![list(0, &[device.background_operation_status(), 0, 0, 0])],
         (0x18, 0) => protocol_specific(),
         (PERFORMANCE, 0) => performance(device),
         (PERFORMANCE, group @ 0x01..=0x1f) => {
@@ -120,6 +124,7 @@ pub(crate) fn parameters(device: &Device, page: u8, subpage: u8, values: Values)
             vec![list(1, &group_performance(&counted))]
         }
         (PERFORMANCE, 0x20) => cache_memory(device),
+        (PERFORMANCE, 0x21) => duration::statistics(&statistics.durations).map(|(code, value)| list(code, &value)).collect(),
         (0x1a, 0) => {
             [1, 2, 3, 4, 8, 9].map(|code: u16| counter(code, u64::from(statistics.transitions.get(&code).copied().unwrap_or(0)), 4, values)).to_vec()
         }
@@ -170,12 +175,14 @@ fn application_client(device: &Device) -> Vec<Parameter> {
     device.application_log.iter().map(kept).collect()
 }
 
-/// No scan runs on its own; the first parameter tells the power on minutes.
-fn background_scan(device: &Device) -> Parameter {
+/// Power on minutes, status, scans and progress; then the blocks that scans found.
+fn background_scan(device: &Device) -> Vec<Parameter> {
     let minutes = u32::try_from(device.power_on() / 60_000_000_000).unwrap_or(u32::MAX).to_be_bytes();
-    let mut value = [0; 12];
-    value[..4].copy_from_slice(&minutes);
-    list(0, &value)
+    let (scans, progress) = (device.scan.count().to_be_bytes(), scan::progress(device).to_be_bytes());
+    let state = [0, device.scan.status(), scans[0], scans[1], progress[0], progress[1], scans[0], scans[1]];
+    let mut parameters = vec![list(0, &[&minutes[..], &state].concat())];
+    parameters.extend((1..).zip(device.scan.found()).map(|(code, found)| list(code, &scan::parameter(found))));
+    parameters
 }
 
 /// Blocks that failed and were not written since.

@@ -1,10 +1,15 @@
-//! LOG SELECT (SPC-6 6.7): sets counters, resets them (PCR), and keeps what applications want kept. Nothing is changed unless the whole list is right.
+//! LOG SELECT (SPC-6 6.7): sets counters and their thresholds, resets them (PCR), and keeps what applications want kept. Nothing is changed unless the whole
+//! list is right.
 
 use alloc::vec::Vec;
 
 use scsi::{Asc, Sense};
 
-use super::log_pages::{APPLICATION_CLIENT, NON_MEDIUM, PERFORMANCE, READ_ERRORS, START_STOP, VERIFY_ERRORS, WRITE_ERRORS, supported};
+use super::duration::AllMisses;
+use super::log_pages::{
+    APPLICATION_CLIENT, BACKGROUND_SCAN, NON_MEDIUM, PERFORMANCE, READ_ERRORS, START_STOP, VERIFY_ERRORS, WRITE_ERRORS, supported,
+};
+use super::log_thresholds::{LogThresholds, counter};
 use crate::cdb::{be16, bit, byte};
 use crate::device::Device;
 use crate::statistics::{Errors, Performance, Statistics};
@@ -15,10 +20,13 @@ const LOG_PARAMETERS_CHANGED: Asc = Asc(0x2a02);
 const APPLICATION_CODES: u16 = 0x40;
 /// Longest value of one of them.
 const APPLICATION_BYTES: usize = 0xfc;
-/// Cumulative values (PC field).
+/// Threshold values and cumulative values (PC field).
+const THRESHOLD: u8 = 0;
 const CUMULATIVE: u8 = 1;
+const DEFAULT_THRESHOLD: u8 = 2;
+const DEFAULT_CUMULATIVE: u8 = 3;
 
-/// A list may come only without PCR and without a page in the CDB; nothing can be saved; thresholds cannot be set.
+/// A list may come only without PCR and without a page in the CDB, with thresholds or cumulative values; nothing can be saved.
 pub(super) fn check(device: &Device, cdb: &[u8]) -> Result<(), Sense> {
     let length = be16(cdb, 7);
     let bad = Sense::invalid_cdb_field;
@@ -35,7 +43,7 @@ pub(super) fn check(device: &Device, cdb: &[u8]) -> Result<(), Sense> {
     if length != 0 && subpage != 0 {
         return Err(bad(3, Some(7)));
     }
-    if length != 0 && control != CUMULATIVE {
+    if length != 0 && !matches!(control, THRESHOLD | CUMULATIVE) {
         return Err(bad(2, Some(7)));
     }
     let all = page == 0 && matches!(subpage, 0 | 0xff);
@@ -47,20 +55,38 @@ pub(super) fn check(device: &Device, cdb: &[u8]) -> Result<(), Sense> {
 
 /// The list is here, or empty.
 pub(super) fn select(device: &mut Device, cdb: &[u8], list: &[u8], nexus: u64) -> Result<(), Sense> {
-    let mut draft = Draft { statistics: device.statistics.clone(), date: device.accounting_date, application: device.application_log.clone() };
-    let defaults = byte(cdb, 2) >> 6 == 3;
-    if list.is_empty() && (bit(cdb, 1, 0x02) || defaults) {
-        draft.reset(byte(cdb, 2) & 0x3f, byte(cdb, 3));
+    let control = byte(cdb, 2) >> 6;
+    let mut draft = Draft {
+        statistics: device.statistics.clone(),
+        date: device.accounting_date,
+        application: device.application_log.clone(),
+        thresholds: device.log_thresholds.clone(),
+        sets_thresholds: control == THRESHOLD,
+    };
+    let (page, subpage) = (byte(cdb, 2) & 0x3f, byte(cdb, 3));
+    if list.is_empty() && control == DEFAULT_THRESHOLD {
+        draft.thresholds.default_thresholds(page);
+    }
+    if list.is_empty() && bit(cdb, 1, 0x02) {
+        draft.thresholds.reset(page);
+    }
+    if list.is_empty() && (bit(cdb, 1, 0x02) || control == DEFAULT_CUMULATIVE) {
+        draft.reset(page, subpage);
+        if matches!((page, subpage), (0, _) | (BACKGROUND_SCAN, 0 | 0xff)) {
+            device.scan.clear_log();
+        }
     }
     let mut at = 0;
     while at < list.len() {
         at = draft.page(list, at)?;
     }
-    let changed = draft.statistics != device.statistics || draft.date != device.accounting_date || draft.application != device.application_log;
+    let kept = draft.statistics == device.statistics && draft.thresholds == device.log_thresholds;
+    let changed = !kept || draft.date != device.accounting_date || draft.application != device.application_log;
     if changed {
         device.statistics = draft.statistics;
         device.accounting_date = draft.date;
         device.application_log = draft.application;
+        device.log_thresholds = draft.thresholds;
         device.notify(LOG_PARAMETERS_CHANGED, Some(nexus));
     }
     Ok(())
@@ -70,6 +96,9 @@ struct Draft {
     statistics: Statistics,
     date: [u8; 6],
     application: alloc::collections::BTreeMap<u16, Vec<u8>>,
+    thresholds: LogThresholds,
+    /// The list has thresholds instead of cumulative values.
+    sets_thresholds: bool,
 }
 
 impl Draft {
@@ -111,6 +140,9 @@ impl Draft {
         if matches!(subpage, 0x20 | 0xff) {
             statistics.cached_writes = 0;
         }
+        if matches!(subpage, 0x21 | 0xff) {
+            statistics.durations = AllMisses::default();
+        }
         statistics.groups.retain(|&group, _| subpage != 0xff && group != subpage);
     }
 
@@ -131,7 +163,7 @@ impl Draft {
             let Some(head) = list[..end].get(place..place + 4) else { return Err(bad_parameter(at + 2)) };
             let next = place + 4 + usize::from(head[3]);
             let Some(value) = list[..end].get(place + 4..next) else { return Err(bad_parameter(place + 3)) };
-            self.parameter(page, be16(head, 0), value, (at, place))?;
+            self.parameter(page, head, value, (at, place))?;
             place = next;
         }
         if end == at + 4 && !matches!(page, WRITE_ERRORS | READ_ERRORS | VERIFY_ERRORS | NON_MEDIUM | START_STOP | APPLICATION_CLIENT) {
@@ -140,31 +172,30 @@ impl Draft {
         Ok(end)
     }
 
-    fn parameter(&mut self, page: u8, code: u16, value: &[u8], (page_at, at): (usize, usize)) -> Result<(), Sense> {
-        let errors = match page {
-            WRITE_ERRORS => &mut self.statistics.write,
-            READ_ERRORS => &mut self.statistics.read,
-            VERIFY_ERRORS => &mut self.statistics.verify,
-            NON_MEDIUM if code == 0 => {
-                self.statistics.non_medium = number(value, 4, at)?;
-                return Ok(());
+    fn parameter(&mut self, page: u8, head: &[u8], value: &[u8], (page_at, at): (usize, usize)) -> Result<(), Sense> {
+        let (code, control) = (be16(head, 0), byte(head, 2));
+        match page {
+            WRITE_ERRORS | READ_ERRORS | VERIFY_ERRORS | NON_MEDIUM => {
+                let Some(counter) = counter(&mut self.statistics, page, code) else { return Err(bad_parameter(at)) };
+                let number = number(value, if page != NON_MEDIUM && usize::from(code) == Errors::BYTES { 8 } else { 4 }, at)?;
+                if self.sets_thresholds {
+                    self.thresholds.set_threshold(page, code, number);
+                } else {
+                    *counter = number;
+                }
+                self.thresholds.set_control(page, code, control);
             }
-            START_STOP if code == 2 => {
-                self.date = value.try_into().map_err(|_| bad_parameter(at + 3))?;
-                return Ok(());
-            }
+            START_STOP | APPLICATION_CLIENT if self.sets_thresholds => return Err(bad_parameter(page_at)),
+            START_STOP if code == 2 => self.date = value.try_into().map_err(|_| bad_parameter(at + 3))?,
             APPLICATION_CLIENT if code < APPLICATION_CODES => {
                 if value.len() > APPLICATION_BYTES {
                     return Err(bad_parameter(at + 3));
                 }
                 self.application.insert(code, Vec::from(value));
-                return Ok(());
             }
-            NON_MEDIUM | START_STOP | APPLICATION_CLIENT => return Err(bad_parameter(at)),
+            START_STOP | APPLICATION_CLIENT => return Err(bad_parameter(at)),
             _ => return Err(bad_parameter(page_at)),
-        };
-        let Some(place) = errors.0.get_mut(usize::from(code)) else { return Err(bad_parameter(at)) };
-        *place = number(value, if usize::from(code) == Errors::BYTES { 8 } else { 4 }, at)?;
+        }
         Ok(())
     }
 }
@@ -260,7 +291,7 @@ mod tests {
         assert_eq!(refused([0x4c, 2, 0x40, 0, 0, 0, 0, 0, 12, 0], &[0; 12]), bad(1, Some(1)));
         assert_eq!(refused([0x4c, 0, 0x43, 0, 0, 0, 0, 0, 12, 0], &[0; 12]), bad(2, Some(5)));
         assert_eq!(refused([0x4c, 0, 0x40, 1, 0, 0, 0, 0, 12, 0], &[0; 12]), bad(3, Some(7)));
-        assert_eq!(refused([0x4c, 0, 0x00, 0, 0, 0, 0, 0, 12, 0], &[0; 12]), bad(2, Some(7)));
+        assert_eq!(refused([0x4c, 0, 0x80, 0, 0, 0, 0, 0, 12, 0], &[0; 12]), bad(2, Some(7)));
         assert_eq!(refused([0x4c, 2, 0x41, 0, 0, 0, 0, 0, 0, 0], &[]), bad(2, Some(5)));
         assert_eq!(code(&refused([0x4c, 0, 0x40, 0, 0, 0, 0, 0, 12, 0], &[0; 4])), 0x0005_1a00);
         assert_eq!(bench.run(&[0x4c, 0, 0x40, 0, 0, 0, 0, 0, 0, 0], &[]).0.status, Status::GOOD);

@@ -31,10 +31,15 @@ pub(crate) fn log_sense(device: &Device, cdb: &[u8]) -> Outcome {
     let body = match (list_of_pages(device, page, subpage), log_pages::parameters(device, page, subpage, values)) {
         (Some(_), _) if pointer != 0 => return bad_field(5, Some(7)),
         (Some(list), _) => list,
-        (None, Some(parameters)) => match written(&parameters, pointer) {
-            Some(body) => body,
-            None => return bad_field(5, Some(7)),
-        },
+        (None, Some(mut parameters)) => {
+            if subpage == 0 {
+                device.log_thresholds.tell(page, values, &mut parameters);
+            }
+            match written(&parameters, pointer) {
+                Some(body) => body,
+                None => return bad_field(5, Some(7)),
+            }
+        }
         (None, None) => return if known(device, page) { bad_field(3, Some(7)) } else { bad_field(2, Some(5)) },
     };
     let length = u16::try_from(body.len()).unwrap_or(u16::MAX).to_be_bytes();

@@ -3,12 +3,15 @@
 pub(crate) mod buffers;
 pub(crate) mod control;
 pub(crate) mod diagnostics;
+pub mod duration;
 pub(crate) mod exceptions;
+pub(crate) mod hints;
 pub(crate) mod identity;
 pub mod inquiry;
 mod log_pages;
 mod log_select;
 pub(crate) mod log_sense;
+pub(crate) mod log_thresholds;
 pub mod mode_pages;
 pub mod mode_select;
 pub mod mode_sense;

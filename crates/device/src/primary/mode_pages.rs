@@ -1,12 +1,13 @@
 //! Mode pages (SPC-6 7.5, SBC-4 6.5): current, changeable and default values of every page.
 //!
-//! The defaults of a disk are the original's bytes. Only bits with an effect are changeable: PER (error recovery), WCE (caching), TST, D_SENSE, QERR,
-//! UA_INTLCK, SWP and TAS (control), IALUAE (control extension), the timers of the power condition page, the informational exceptions page, the thresholds of thin disks.
+//! The defaults of a disk are the original's bytes. Only bits with an effect are changeable: PER (error recovery), WCE (caching), TST, D_SENSE, RLEC, QERR,
+//! UA_INTLCK, SWP and TAS (control), advice about groups of blocks, command duration limits, IALUAE (control extension), the timers of the power condition page, the informational exceptions page, the thresholds of thin disks.
 //! Everything that depends on a bit reads it here, so that a page set by the administrator works like one set by MODE SELECT.
 
 use alloc::vec;
 use alloc::vec::Vec;
 
+use super::{duration, hints};
 use crate::cdb::bit;
 use crate::disk::thresholds;
 use crate::parameter::ParameterError;
@@ -75,13 +76,18 @@ const DISK: &[Row] = &[
     (0x02, 0x00, &[0x80, 0x80, 0x00, 0x0a, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], &[]),
     (0x07, 0x00, &[0; 10], &[]),
     (CACHING, 0x00, &[0x14, 0x00, 0xff, 0xff, 0x00, 0x00, 0xff, 0xff, 0xff, 0xff, 0x80, 0x14, 0, 0, 0, 0, 0, 0], &[(0, 0x04)]),
-    (CONTROL, 0x00, &[0x02, 0x10, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x02, 0x00], &[(0, 0x24), (1, 0x06), (2, 0x38), (3, 0x40)]),
+    (CONTROL, 0x00, &[0x02, 0x10, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x02, 0x00], &[(0, 0x25), (1, 0x06), (2, 0x38), (3, 0x40)]),
     (CONTROL, 0x01, &[0x05, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], &[(0, 0x01)]),
+    (CONTROL, hints::SUBPAGE, &hints::DEFAULT, &hints::CHANGEABLE),
+    // Background operation control: BO_MODE = 0. What goes on in the background begins at the wish of a host, and waits for commands.
+    (CONTROL, 0x06, &[0; 12], &[]),
+    (CONTROL, duration::T2A, &[0; duration::PAGE_LEN], &duration::CHANGEABLE),
+    (CONTROL, duration::T2B, &[0; duration::PAGE_LEN], &duration::CHANGEABLE),
     (0x18, 0x00, &[0x05, 0, 0, 0, 0, 0], &[]),
     (0x19, 0x00, &[0x05, 0, 0, 0, 0, 0], &[]),
     (0x1a, 0x00, &[0; 38], TIMERS),
     (0x1c, 0x00, &[0x08, 0, 0, 0, 0, 0, 0, 0, 0, 0], &[(0, 0x9d), (1, 0x0f), (2, 0xff), (3, 0xff), (4, 0xff), (5, 0xff), (6, 0xff), (7, 0xff), (8, 0xff), (9, 0xff)]),
-    (0x1c, 0x01, &[0; 12], &[]),
+    (0x1c, 0x01, &[0x00, 0x00, 0x00, 0x18, 0, 0, 0x01, 0xf4, 0, 0, 0, 0], &[(0, 0x07), (2, 0xff), (3, 0xff), (6, 0xff), (7, 0xff)]),
     (0x1c, 0x02, &PROVISIONING, THRESHOLDS),
 ];
 

@@ -7,7 +7,7 @@ use scsi::{Asc, Outcome, Sense};
 
 use super::mode_pages::{ModePage, ModePages};
 use super::mode_sense::block_descriptor;
-use super::{control, exceptions, is_six};
+use super::{control, duration, exceptions, is_six};
 use crate::cdb::{bad_field, be16, be32, be64, bit, byte, fail};
 use crate::device::{Device, MODE_PARAMETERS_CHANGED};
 use crate::disk::fault::flush_fault;
@@ -199,6 +199,7 @@ fn change(page: &mut ModePage, values: &[u8], start: usize) -> Result<(), Sense>
     let refused = match (page.page, page.subpage) {
         (exceptions::PAGE, 0) => exceptions::acceptable(values).err().map(|place| (place, 7)),
         (control::PAGE, 0) => control::acceptable(values).err(),
+        (duration::PAGE, subpage @ (duration::T2A | duration::T2B)) => duration::acceptable(subpage, values).err(),
         _ => None,
     };
     if let Some((place, bit)) = refused {

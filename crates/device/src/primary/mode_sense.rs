@@ -83,7 +83,7 @@ mod tests {
     const RECOVERY: [u8; 12] = [0x01, 0x0a, 0xc0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
     const VERIFY_RECOVERY: [u8; 12] = [0x07, 0x0a, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
     const PROTOCOLS: [u8; 16] = [0x18, 6, 5, 0, 0, 0, 0, 0, 0x19, 6, 5, 0, 0, 0, 0, 0];
-    const BACKGROUND: [u8; 16] = [0x5c, 0x01, 0, 0x0c, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    const BACKGROUND: [u8; 16] = [0x5c, 0x01, 0, 0x0c, 0, 0, 0, 24, 0, 0, 0x01, 0xf4, 0, 0, 0, 0];
     const DISCONNECT: [u8; 16] = [0x02, 0x0e, 0x80, 0x80, 0x00, 0x0a, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
     const CACHING: [u8; 20] = [0x08, 0x12, 0x14, 0x00, 0xff, 0xff, 0x00, 0x00, 0xff, 0xff, 0xff, 0xff, 0x80, 0x14, 0, 0, 0, 0, 0, 0];
     const CONTROL: [u8; 12] = [0x0a, 0x0a, 0x02, 0x10, 0, 0, 0, 0, 0, 0, 0x02, 0x00];
@@ -119,7 +119,7 @@ mod tests {
     fn changeable_bits() {
         let mut bench = Bench::disk(8);
         assert_eq!(page(&mut bench, 1, 0x08, 0)[..4], [0x08, 0x12, 0x04, 0]);
-        assert_eq!(page(&mut bench, 1, 0x0a, 0), [0x0a, 0x0a, 0x24, 0x06, 0x38, 0x40, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(page(&mut bench, 1, 0x0a, 0), [0x0a, 0x0a, 0x25, 0x06, 0x38, 0x40, 0, 0, 0, 0, 0, 0]);
         assert_eq!(page(&mut bench, 1, 0x1c, 0)[2..], [0x9d, 0x0f, 255, 255, 255, 255, 255, 255, 255, 255]);
     }
 
@@ -129,9 +129,18 @@ mod tests {
         let first = [&RECOVERY[..], &DISCONNECT, &VERIFY_RECOVERY, &CACHING, &CONTROL].concat();
         let plain = [&first[..], &PROTOCOLS, &power(), &EXCEPTIONS].concat();
         assert_eq!(page(&mut bench, 0, 0x3f, 0), plain);
-        let all = [&first[..], &control_extension(), &PROTOCOLS, &power(), &EXCEPTIONS, &BACKGROUND].concat();
-        assert_eq!(page(&mut bench, 0, 0x3f, 0xff), all);
-        assert_eq!(page(&mut bench, 0, 0x0a, 0xff), [&CONTROL[..], &control_extension()].concat());
+        let all = bench.good(&[0x5a, 0x08, 0x3f, 0xff, 0, 0, 0, 0x20, 0, 0]).split_off(8);
+        let mut rest = &all[..];
+        let mut found = Vec::new();
+        while !rest.is_empty() {
+            let subpage = bit(rest, 0, 0x40);
+            found.push((rest[0] & 0x3f, if subpage { rest[1] } else { 0 }));
+            rest = &rest[if subpage { 4 + usize::from(be16(rest, 2)) } else { 2 + usize::from(rest[1]) }..];
+        }
+        let control = [0x00, 0x01, 0x05, 0x06, 0x07, 0x08].map(|subpage| (0x0a, subpage));
+        let [first, last] = [[1, 2, 7, 8], [0x18, 0x19, 0x1a, 0x1c]].map(|pages| pages.map(|page| (page, 0)));
+        assert_eq!(found, [&first[..], &control, &last, &[(0x1c, 0x01)]].concat());
+        assert_eq!(bench.good(&[0x5a, 0x08, 0x1c, 0xff, 0, 0, 0, 0x20, 0, 0])[8..], [&EXCEPTIONS[..], &BACKGROUND].concat());
     }
 
     #[test]

@@ -40,7 +40,9 @@ fn all<'a>(rows: impl Iterator<Item = &'a CommandRow>, timeouts: bool) -> Vec<u8
     for row in rows {
         let action = row.service_action.unwrap_or(0).to_be_bytes();
         let length = cdb_length(row);
-        let flags = u8::from(timeouts) << 1 | u8::from(row.service_action.is_some());
+        let limits = limits_page(row);
+        // RWCDLP, CDLP, CTDP, SERVACTV.
+        let flags = u8::from(limits != 0) << 6 | limits << 2 | u8::from(timeouts) << 1 | u8::from(row.service_action.is_some());
         data.extend([row.opcode, 0, action[0], action[1], 0, flags, length[0], length[1]]);
         if timeouts {
             data.extend(timeout_descriptor(row));
@@ -55,7 +57,9 @@ fn all<'a>(rows: impl Iterator<Item = &'a CommandRow>, timeouts: bool) -> Vec<u8
 fn one(device: &Device, row: Option<&CommandRow>, timeouts: bool) -> Vec<u8> {
     let Some(row) = row else { return Vec::from([0x00, 0x01, 0x00, 0x00]) };
     let length = cdb_length(row);
-    let mut data = Vec::from([0x00, u8::from(timeouts) << 7 | 0x03, length[0], length[1]]);
+    let limits = limits_page(row);
+    // RWCDLP; CTDP, CDLP and SUPPORT.
+    let mut data = Vec::from([u8::from(limits != 0), u8::from(timeouts) << 7 | limits << 3 | 0x03, length[0], length[1]]);
     data.extend(usage(device, row));
     if timeouts {
         data.extend(timeout_descriptor(row));
@@ -88,6 +92,11 @@ fn usage(device: &Device, row: &CommandRow) -> Vec<u8> {
         *byte |= 0x04;
     }
     usage
+}
+
+/// CDLP with RWCDLP = 1: which mode page has the duration limits of the command.
+fn limits_page(row: &CommandRow) -> u8 {
+    super::duration::page_of(row)
 }
 
 fn cdb_length(row: &CommandRow) -> [u8; 2] {

@@ -38,8 +38,7 @@ pub(super) fn page(device: &Device, code: u8, port: &PortIdentity) -> Option<Vec
         0x80 => serial_number(device),
         0x83 => identification(device, port),
         0x86 => extended_inquiry(device, is_disk),
-        // One entry for all pages and subpages: one set of values for everybody.
-        0x87 => Vec::from([0x3f, 0xff, 0x00, 0x00]),
+        0x87 => mode_page_policy(device),
         0x88 => ports(&device.ports, port),
         0xb0 if is_disk => block_limits(device),
         0xb1 if is_disk => block_characteristics(device),
@@ -157,6 +156,16 @@ fn extended_inquiry(device: &Device, is_disk: bool) -> Vec<u8> {
     body
 }
 
+/// Page 87h: each page and subpage has one set of values for everybody. A unit without pages says the same of all.
+fn mode_page_policy(device: &Device) -> Vec<u8> {
+    let shared = |page: u8, subpage: u8| [page, subpage, 0x00, 0x00];
+    let mut body: Vec<u8> = device.modes.select(0x3f, 0xff).flat_map(|it| shared(it.page, it.subpage)).collect();
+    if body.is_empty() {
+        body.extend(shared(0x3f, 0xff));
+    }
+    body
+}
+
 /// Page 88h: the ports of the unit, the one of this command among them, as many as fit the page.
 fn ports(known: &[PortIdentity], through: &PortIdentity) -> Vec<u8> {
     let mut body = Vec::new();
@@ -220,11 +229,12 @@ fn block_limits(device: &Device) -> Vec<u8> {
     body
 }
 
-/// Page B1h. WABEREQ and WACEREQ: what was erased can be read without having been written.
+/// Page B1h. WABEREQ and WACEREQ: what was erased can be read without having been written. BOCS: BACKGROUND CONTROL is there.
 fn block_characteristics(device: &Device) -> Vec<u8> {
     let mut body = Vec::from([0; 0x3c]);
     body[0..2].copy_from_slice(&device.geometry.rotation_rate.to_be_bytes());
     body[3] = 0x50;
+    body[4] = 0x04;
     body
 }
 
@@ -330,7 +340,13 @@ mod tests {
 
     #[test]
     fn policy_and_ports() {
-        assert_eq!(vpd(&mut Bench::disk(8), 0x87), [0, 0x87, 0, 4, 0x3f, 0xff, 0, 0]);
+        let policy = vpd(&mut Bench::thin(8), 0x87);
+        let pages: Vec<(u8, u8)> = policy[4..].chunks(4).map(|it| (it[0], it[1])).collect();
+        assert!(
+            pages.is_sorted() && pages.starts_with(&[(1, 0), (2, 0), (7, 0), (8, 0), (0x0a, 0)]) && pages.ends_with(&[(0x1c, 0x01), (0x1c, 0x02)])
+        );
+        assert!(policy[4..].chunks(4).all(|it| it[2..] == [0, 0]));
+        assert_eq!(vpd(&mut Bench::around(Device::controller(settings()), 0), 0x87), [0x0c, 0x87, 0, 4, 0x3f, 0xff, 0, 0]);
         let page = vpd(&mut Bench::disk(8), 0x88);
         assert_eq!(page[..16], [0, 0x88, 0, 56, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, 44]);
         assert_eq!(page[16..20], [0x53, 0x98, 0, 40]);
@@ -381,8 +397,8 @@ mod tests {
         let mut bench = Bench::disk(8);
         bench.device.set(Parameter::RotationRate(7200)).unwrap();
         let page = vpd(&mut bench, 0xb1);
-        assert_eq!(page[..8], [0, 0xb1, 0, 0x3c, 0x1c, 0x20, 0x00, 0x50]);
-        assert_eq!(page[8..], [0; 56]);
+        assert_eq!(page[..9], [0, 0xb1, 0, 0x3c, 0x1c, 0x20, 0x00, 0x50, 0x04]);
+        assert_eq!(page[9..], [0; 55]);
         assert_eq!(vpd(&mut bench, 0xb2), [0, 0xb2, 0, 4, 0, 0, 0, 0]);
         bench.device.set(Parameter::ThinProvisioning(true)).unwrap();
         assert_eq!(vpd(&mut bench, 0xb2), [0, 0xb2, 0, 4, 11, 0xe4, 0x02, 0x00]);

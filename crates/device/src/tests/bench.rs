@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 
 use scsi::{BlockSize, DataIn, Outcome, RelativePort, Sense, Status};
 
-use crate::{Device, Extent, Medium, PortIdentity, Request, Step, StoreAnswer, StoreFault, StoreOp, UnitSettings};
+use crate::{Device, Errand, Extent, Medium, PortIdentity, Request, Step, StoreAnswer, StoreFault, StoreOp, Traffic, UnitSettings};
 
 /// Bytes that become mapped together.
 const CHUNK: u64 = 4096;
@@ -124,6 +124,33 @@ impl Bench {
             };
         }
         panic!("the command does not end");
+    }
+
+    /// What the unit wants on its own; `commands`: some are there.
+    pub(crate) fn poll(&mut self, commands: bool) -> Option<Errand> {
+        self.device.poll_errand(Traffic { commands, at_store: false })
+    }
+
+    /// Carries out one operation that the unit asks for on its own. False: it wants none.
+    pub(crate) fn errand(&mut self, commands: bool) -> bool {
+        let Some(Errand { number, op, payload, .. }) = self.poll(commands) else { return false };
+        self.ops.push(op);
+        let result = match self.faults.pop_front().flatten() {
+            Some(fault) => Err(fault),
+            None => Ok(self.execute(op, &mut payload.to_vec())),
+        };
+        self.device.errand_ended(number, result);
+        true
+    }
+
+    /// Carries out all of it.
+    pub(crate) fn work(&mut self) {
+        for _ in 0..MAX_STEPS {
+            if !self.errand(false) {
+                return;
+            }
+        }
+        panic!("the unit never rests");
     }
 
     /// Runs a command without data-out that must be GOOD; the data-in.

@@ -146,6 +146,7 @@ impl Room {
             Effect::Aborted { task, why } => self.events.push((unit, Event::Aborted(task.nexus.0, task.tag.0, why))),
             Effect::FunctionDone { nexus, tag, response } => self.events.push((unit, Event::Function(nexus.0, tag.0, response))),
             Effect::Drop { nexus } => self.events.push((unit, Event::Dropped(nexus.0))),
+            Effect::Errand(errand) => panic!("no copy asks for {errand:?}"),
             Effect::Survey { task, questions } => self.survey(unit, task, &questions),
             Effect::Part { task, unit: to, command } => {
                 let index = self.saga(unit, task).expect("it was surveyed");

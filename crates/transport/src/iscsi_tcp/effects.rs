@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use device::{Guard, StoreFault, StoreOp, StoreResult};
+use device::{Errand, Guard, StoreFault, StoreOp, StoreResult};
 use iscsi::{CommandEvent, Reply, ReplyData};
 use reactor::{Back, Buffer, Driver, Pool};
 use scsi::planted::{Bug, is_planted};
@@ -16,7 +16,7 @@ use super::send::release;
 use super::{Kind, Server, token};
 use crate::hub::{LinkKey, Message, REPORTED_LUNS_DATA_HAS_CHANGED, reactor_of};
 use crate::limits::INLINE_BYTES;
-use crate::medium::{Job, Progress};
+use crate::medium::{Job, Owner, Progress};
 use crate::model::UnitCell;
 use crate::payload::Payload;
 
@@ -119,7 +119,13 @@ impl<D: Driver> Server<D> {
     }
 
     fn execute(&mut self, cell: Arc<UnitCell>, effect: Effect) {
-        let nexus = nexus_of(&effect);
+        let Some(nexus) = nexus_of(&effect) else {
+            // An errand is carried out where it was found.
+            if let Effect::Errand(errand) = effect {
+                self.begin_errand(cell, errand);
+            }
+            return;
+        };
         if reactor_of(nexus) != self.index {
             return self.outbox.push_back((reactor_of(nexus), Message::Effect { cell, effect: Box::new(effect) }));
         }
@@ -138,6 +144,22 @@ impl<D: Driver> Server<D> {
             (Effect::Drop { .. }, Some(slot)) => self.close(slot, true, "cut by a fault rule"),
             (_, _) => {}
         }
+    }
+
+    /// Begins what a unit does on its own; at the end of the daemon, nothing.
+    fn begin_errand(&mut self, cell: Arc<UnitCell>, errand: Errand) {
+        if self.stopping {
+            return;
+        }
+        self.counters.store_operations += 1;
+        let number = errand.number;
+        let Some(store) = cell.store() else {
+            return self.work.visit(&cell, |unit, now| unit.handle_errand(number, Err(StoreFault::Gone), now));
+        };
+        let job = Job::new(Owner::Unit { number }, cell, store, (errand.op, errand.guard), Payload::Kept(errand.payload));
+        let slot = self.jobs.insert(Some(job));
+        // Not at once: a unit with much to do on its own shares the reactor with everybody's commands.
+        self.runnable.push_back(slot);
     }
 
     /// Brings the first `len` bytes of a task's data-out.
@@ -188,7 +210,8 @@ impl<D: Driver> Server<D> {
             self.give_back(reference, payload, None);
             return self.work.visit(&cell, |unit, now| unit.handle_stored(reference, Err(StoreFault::Gone), now));
         };
-        let job = Job::new(reference, cell, link.key, store, op, payload);
+        let owner = Owner::Task { task: reference, link: link.key };
+        let job = Job::new(owner, cell, store, op, payload);
         link.jobs += 1;
         let slot = self.jobs.insert(Some(job));
         self.run_job(slot);
@@ -233,11 +256,14 @@ impl<D: Driver> Server<D> {
 
     fn end_job(&mut self, mut job: Job, result: StoreResult) {
         let payload = std::mem::take(&mut job.payload);
-        self.give_back(job.task, payload, Some(job.store().clone()));
-        let task = job.task;
+        let (task, key) = match job.owner {
+            Owner::Task { task, link } => (task, link),
+            Owner::Unit { number } => return self.work.visit(&job.cell, |unit, now| unit.handle_errand(number, result, now)),
+        };
+        self.give_back(task, payload, Some(job.store().clone()));
         self.work.visit(&job.cell, |unit, now| unit.handle_stored(task, result, now));
-        let slot = job.link.slot as usize;
-        if let Some(link) = self.links.get_mut(slot).filter(|link| link.key == job.link) {
+        let slot = key.slot as usize;
+        if let Some(link) = self.links.get_mut(slot).filter(|link| link.key == key) {
             link.jobs -= 1;
         }
         drop(job);
@@ -383,11 +409,13 @@ impl<D: Driver> Server<D> {
     }
 }
 
-fn nexus_of(effect: &Effect) -> NexusId {
-    match effect {
+/// Whose reactor carries it out; `None`: any.
+fn nexus_of(effect: &Effect) -> Option<NexusId> {
+    Some(match effect {
         Effect::Fetch { task, .. } | Effect::Store { task, .. } | Effect::Respond { task, .. } | Effect::Aborted { task, .. } => task.nexus,
         Effect::Survey { task, .. } | Effect::Part { task, .. } | Effect::CancelPart { task } => task.nexus,
         Effect::CopyMoved { task, .. } | Effect::DeleteToken { task, .. } | Effect::CopyEnded { task } => task.nexus,
         Effect::FunctionDone { nexus, .. } | Effect::Drop { nexus } => *nexus,
-    }
+        Effect::Errand(_) => return None,
+    })
 }
