@@ -1,4 +1,4 @@
-//! The table of defects names tests: each must exist, and no defect may be missing.
+//! The tables of defects and of attacks name tests: each must exist, and no row may be missing.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -7,10 +7,12 @@ use anyhow::{Context, Result};
 
 use crate::root;
 
-/// The page.
-const PAGE: &str = "docs/src/tgt-defects.md";
-/// Numbers of the defects that were found in the tools.
-const NUMBERS: std::ops::RangeInclusive<u32> = 1..=22;
+/// The pages, and which rows they must have: what stands before a number, and the numbers.
+const PAGES: &[(&str, &[(&str, std::ops::RangeInclusive<u32>)])] = &[
+    ("docs/src/tgt-defects.md", &[("", 1..=22)]),
+    // B2 is about copies, B10 about iSER.
+    ("docs/src/attacks.md", &[("A", 1..=20), ("B", 1..=1), ("B", 3..=9), ("B", 11..=14), ("C", 1..=4)]),
+];
 /// Lines between `#[test]` and its function: other attributes.
 const ATTRIBUTES: usize = 4;
 
@@ -54,21 +56,24 @@ impl Tests {
     }
 }
 
-/// Checks the page of this tree.
+/// Checks the pages of this tree.
 ///
 /// # Errors
 /// It cannot be read.
 pub fn check(tests: &mut Tests, wrong: &mut Vec<String>) -> Result<()> {
     tests.add_transcripts(&root().join("tests/golden"))?;
-    let text = std::fs::read_to_string(root().join(PAGE)).context(PAGE)?;
-    wrong.extend(complaints(&text, tests).into_iter().map(|complaint| format!("{PAGE}: {complaint}")));
+    for (page, rows) in PAGES {
+        let text = std::fs::read_to_string(root().join(page)).context(*page)?;
+        let numbers = rows.iter().flat_map(|(letter, numbers)| numbers.clone().map(move |number| format!("{letter}{number}")));
+        wrong.extend(complaints(&text, tests, numbers).into_iter().map(|complaint| format!("{page}: {complaint}")));
+    }
     Ok(())
 }
 
 /// Every row has tests that exist, every number a row.
-fn complaints(text: &str, tests: &Tests) -> Vec<String> {
+fn complaints(text: &str, tests: &Tests, required: impl Iterator<Item = String>) -> Vec<String> {
     let mut wrong = Vec::new();
-    let mut numbers = BTreeSet::new();
+    let mut numbers: BTreeSet<&str> = BTreeSet::new();
     let rows = text.lines().filter(|line| line.starts_with("| ") && line.ends_with(" |"));
     for row in rows {
         let cells: Vec<&str> = row.trim_matches('|').split(" | ").map(str::trim).collect();
@@ -76,7 +81,7 @@ fn complaints(text: &str, tests: &Tests) -> Vec<String> {
         if *last == "tests" {
             continue;
         }
-        numbers.extend(first.parse::<u32>().ok());
+        numbers.insert(first);
         // What stands between backquotes.
         let named: Vec<&str> = last.split('`').skip(1).step_by(2).collect();
         if cells.len() != 4 || named.is_empty() {
@@ -84,7 +89,7 @@ fn complaints(text: &str, tests: &Tests) -> Vec<String> {
         }
         wrong.extend(named.iter().filter(|name| !tests.0.contains(**name)).map(|name| format!("'{first}' names {name}, which is no test")));
     }
-    wrong.extend(NUMBERS.filter(|number| !numbers.contains(number)).map(|number| format!("defect {number} has no row")));
+    wrong.extend(required.filter(|number| !numbers.contains(number.as_str())).map(|number| format!("{number} has no row")));
     wrong
 }
 
@@ -93,14 +98,14 @@ mod tests {
     use super::*;
 
     fn page(rows: &str) -> String {
-        let others: String = NUMBERS.skip(1).map(|number| format!("| {number} | a | b | `there` |\n")).collect();
+        let others: String = (2..=22).map(|number| format!("| {number} | a | b | `there` |\n")).collect();
         format!("| no. | the C tools | here | tests |\n|---|---|---|---|\n{rows}{others}")
     }
 
     fn told(rows: &str) -> Vec<String> {
         let mut tests = Tests::new();
         tests.add("#[test]\nfn there() {}\n    #[test]\n    #[ignore = \"slow\"]\n    fn inside() {}\nfn helper() {}\n");
-        complaints(&page(rows), &tests)
+        complaints(&page(rows), &tests, (1..=22).map(|number: u32| number.to_string()))
     }
 
     #[test]
@@ -109,7 +114,7 @@ mod tests {
         assert_eq!(told("| 1 | a | b | `helper` |\n"), ["'1' names helper, which is no test"]);
         assert_eq!(told("| 1 | a | b | none |\n"), ["'1' has 4 cells and 0 tests"]);
         assert_eq!(told("| 1 | a | `there` |\n"), ["'1' has 3 cells and 1 tests"]);
-        assert_eq!(told(""), ["defect 1 has no row"]);
+        assert_eq!(told(""), ["1 has no row"]);
     }
 
     #[test]

@@ -105,6 +105,31 @@ fn serve_tells_where_it_is_and_ends_on_sigterm() {
     assert!(TcpStream::connect(&portal).is_err());
 }
 
+/// A crash of any thread leaves a trace: none of them keeps the signals of a fault back, as the C tgtd's threads do.
+#[test]
+fn no_thread_keeps_the_signals_of_a_fault_back() {
+    let folder = Folder::new("signals");
+    let ready = folder.path("ready.json");
+    let image = folder.path("disk.img");
+    std::fs::write(&image, vec![0; 1 << 20]).expect("image");
+    let mut child = folder.command(SCUZZY).args(["serve", "--portal", "127.0.0.1:0", "--ready-file"]).args([&ready, &image]).spawn().expect("starts");
+    wait_for("the ready file", || ready.exists());
+    // SIGILL, SIGABRT, SIGBUS, SIGFPE, SIGSEGV.
+    let faults: u64 = [4, 6, 7, 8, 11].into_iter().map(|signal| 1 << (signal - 1)).sum();
+    let mut threads = 0;
+    for thread in std::fs::read_dir(format!("/proc/{}/task", child.id())).expect("threads") {
+        let status = std::fs::read_to_string(thread.expect("a thread").path().join("status")).expect("its status");
+        for name in ["SigBlk:", "SigIgn:"] {
+            let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("a mask");
+            let mask = u64::from_str_radix(line.trim(), 16).expect("hexadecimal");
+            assert_eq!(mask & faults, 0, "{name} {line} in\n{status}");
+        }
+        threads += 1;
+    }
+    assert!(threads > 1, "a reactor and the control thread at least");
+    assert!(terminate(&mut child).success());
+}
+
 #[test]
 fn run_serves_while_the_command_runs_and_gives_its_status() {
     let folder = Folder::new("run");

@@ -774,6 +774,8 @@ fn assign(place: &mut String, text: String, limit: usize) -> Option<Asc> {
 
 #[cfg(test)]
 mod tests {
+    use alloc::vec;
+
     use super::*;
     use crate::tests::bench::{Bench, medium, port, settings};
     use scsi::Status;
@@ -859,6 +861,27 @@ mod tests {
         let mut bench = Bench::disk(8);
         assert_eq!(bench.refused(&[0x03, 0, 0, 0, 18, 0], &[]), 0x0005_2000);
         assert_eq!(bench.refused(&[0xa0, 0, 0, 0, 0, 0, 0, 0, 0, 16, 0, 0], &[]), 0x0005_2000);
+    }
+
+    /// READ BLOCK LIMITS, LOCATE, SPACE, WRITE FILEMARKS, READ ELEMENT STATUS, MOVE MEDIUM: of tapes and changers, with and without data.
+    #[test]
+    fn commands_of_tapes_and_changers_are_refused_with_any_data() {
+        let mut bench = Bench::disk(8);
+        let mut controller = Bench::around(Device::controller(settings()), 0);
+        let cdbs: [&[u8]; 6] = [
+            &[0x05, 0, 0, 0, 0, 0],
+            &[0x2b, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+            &[0x11, 0, 0, 0, 0, 0],
+            &[0x10, 0, 0, 0, 0, 0],
+            &[0xb8, 0x10, 0, 0, 0xff, 0xff, 0, 0, 0xff, 0xff, 0, 0],
+            &[0xa5, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+        ];
+        for cdb in cdbs {
+            for offered in [0, 1, 20, 4096] {
+                assert_eq!(bench.refused(cdb, &vec![0; offered]), 0x0005_2000, "{:02x}", cdb[0]);
+                assert_eq!(controller.refused(cdb, &vec![0; offered]), 0x0005_2000, "{:02x}", cdb[0]);
+            }
+        }
     }
 
     #[test]

@@ -350,6 +350,23 @@ fn abort_task_waits_for_the_store() {
     assert_eq!(bench.unit.active_tasks(), 0);
 }
 
+/// tcmu-runner issue 315: COMPARE AND WRITE on a store that stalls, and its abort. Whatever the comparison says then, nothing is written.
+#[test]
+fn an_aborted_compare_and_write_writes_nothing() {
+    let mut bench = Bench::new(2);
+    bench.simple(1, 1, &compare_and_write(4, 1), &[blocks(0, 1), blocks(2, 1)].concat());
+    bench.fetch(0);
+    assert!(matches!(bench.stores[..], [(_, StoreOp::Compare { .. })]), "stalls");
+    assert_eq!(function(&mut bench, 1, FunctionKind::AbortTask(TaskTag(1))), None, "waits for the store");
+    bench.simple(2, 2, &compare_and_write(4, 1), &[blocks(0, 1), blocks(3, 1)].concat());
+    bench.fetch(0);
+    bench.store(0);
+    assert_eq!(bench.events, [Event::Aborted(1, 1, Abort::ByOwnNexus), Event::Function(1, 77, FunctionResponse::Complete)]);
+    bench.run();
+    assert_eq!(bench.done(), [2], "the other one goes on");
+    assert_eq!(bench.medium[4 * 512..5 * 512], blocks(3, 1)[..], "and is the only one that wrote");
+}
+
 #[test]
 fn abort_task_set_is_about_one_nexus() {
     let mut bench = Bench::new(2);

@@ -20,6 +20,9 @@ use transport::iscsi_tcp::{Server, ServerCounters};
 use transport::limits::Limits;
 use transport::model::{Model, Portal, TargetEntry, UnitCell};
 
+#[path = "loopback/attacks.rs"]
+mod attacks;
+
 const TARGET: &str = "iqn.2026-01.test:disk";
 const INITIATOR: &str = "iqn.2026-01.test:host";
 

@@ -109,4 +109,13 @@ pub const ARCHITECTURE: &[Clause] = &[
 
 /// What the suite of a later libiscsi asks and the one of the distribution does not have, by the names of that suite.
 #[rustfmt::skip]
-pub const LATER_SUITE: &[Clause] = &[];
+pub const LATER_SUITE: &[Clause] = &[
+    row("ReportTargetPortGroups", "header formats, allocation lengths, states", &["target/src/port_groups.rs:report_target_port_groups"], &["bytes_of_the_report", "inquiry_tells_what_there_is"], &[]),
+    row("CompareAndWrite.MiscompareSense", "MISCOMPARE with the offset of the first byte that differs", &["device/src/disk/compare_and_write.rs:CompareAndWrite"], &["a_miscompare_writes_nothing_and_tells_where"], &[]),
+    row("Inquiry.SupportedVPD", "pages in ascending order, each of them there", &["device/src/primary/vpd.rs:page"], &["supported_pages", "every_listed_page_is_there_and_names_itself"], &[]),
+    row("iSCSISendTargets", "SendTargets in a normal session; names that are not there", &["iscsi/src/target/text.rs:send_targets"], &["a_session_of_a_target_lists_it_and_nothing_else", "a_normal_session_asks_about_its_own_target"], &[]),
+    row("iSCSINop", "pings of every length, among commands", &["iscsi/src/target/management.rs:nop_out"], &["pings_of_any_length_come_back_among_commands", "pings_are_echoed_within_bounds"], &[]),
+    row("iSCSICHAP", "hexadecimal and base64, names and secrets that are wrong, values that are too long", &["iscsi/src/auth.rs:decode_binary"], &["every_algorithm_proves_both_sides_in_both_encodings", "wrong_names_secrets_and_lengths_fail_alike", "chap_both_ways_with_every_algorithm"], &[]),
+    row("iSCSICmdSnTooLow", "a CmdSN of the past is ignored, and so is one far ahead", &["iscsi/src/target/window.rs:judge"], &["command_numbers_outside_of_the_window_are_ignored_without_end"], &[]),
+    row("Logout during I/O", "commands that run are ended before the answer", &["iscsi/src/target/management.rs:end_tasks_before_logout"], &["a_logout_ends_what_runs_before_it_is_answered", "a_logout_waits_for_the_commands_that_run"], &[]),
+];
