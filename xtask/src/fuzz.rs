@@ -49,6 +49,11 @@ pub fn run(words: &[String]) -> Result<bool> {
     Ok(true)
 }
 
+/// cargo-fuzz is installed.
+pub fn is_there() -> bool {
+    Command::new("cargo").args(["fuzz", "--version"]).output().is_ok_and(|output| output.status.success())
+}
+
 fn all() -> Result<Vec<String>> {
     let folder = root().join("fuzz/fuzz_targets");
     let mut names = Vec::new();

@@ -10,6 +10,7 @@ mod fuzz;
 mod lab;
 mod layers;
 mod ledger;
+mod long;
 mod packages;
 mod process;
 mod report;
@@ -28,6 +29,7 @@ cargo xtask COMMAND
   layers                             crate edges against the table in ARCHITECTURE.md
   tidy                               house rules that a machine can check
   commands [--write]                 the page of the book that lists every command; --write puts it in its place
+  long [PART...] [--minutes N]       what takes hours, in pieces, going on where it was stopped: simulator kill fuzz conformance
   ledger [--write]                   the page of the book from clause to code to test; --write puts it in its place
   conformance [--product|--triples|--compare|--write]
                                      pages of libiscsi's suite; the suite on every kind of disk, on a tenth of them, beside the C tgtd
@@ -52,6 +54,7 @@ fn run() -> Result<bool> {
         Some("layers") => report::single("layers", layers::check),
         Some("tidy") => report::single("tidy", tidy::check),
         Some("commands") => commands::run(rest),
+        Some("long") => long::run(rest),
         Some("ledger") => ledger::run(rest),
         Some("conformance") => conformance::run(rest),
         Some("fuzz") => fuzz::run(rest),

@@ -65,18 +65,19 @@ pub const ISCSI: &[Clause] = &[
     row("11.13.5", "redirection tells the address", &["iscsi/src/login.rs:answer_lookup"], &["a_moved_target_is_told_with_its_address", "an_address_sends_logins_away_for_a_while_or_for_ever"], &[]),
     row("11.14", "logout of session and connection; recovery is not there", &["iscsi/src/target/management.rs:logout"], &["logout_has_three_reasons"], &[]),
     row("11.14", "a logout waits for the commands before it and ends them", &["iscsi/src/target/management.rs:end_tasks_before_logout"], &["a_logout_waits_for_the_commands_that_run", "what_waits_behind_a_logout_is_not_carried_out", "a_logout_ends_what_runs_before_it_is_answered"], &[]),
-    row("11.16", "SNACK is refused at error recovery level 0", &["iscsi/src/target/command.rs:refuse"], &["what_does_not_belong_here_is_rejected"], &[]),
+    row("11.16", "SNACK: refused at error recovery level 0, answered at 1", &["iscsi/src/target/snack.rs:snack"], &["what_does_not_belong_here_is_rejected", "data_and_status_are_sent_again_as_they_were", "what_was_not_sent_cannot_be_sent_again"], &[]),
     row("11.18", "NOP-Out with a tag is echoed, bounded by MaxRecvDataSegmentLength", &["iscsi/src/target/management.rs:nop_out"], &["pings_are_echoed_within_bounds"], &[]),
     row("11.19", "NOP-In asks for an echo", &["iscsi/src/target/management.rs:ping"], &["silent_initiators_are_dropped"], &[]),
     row("12.1", "AuthMethod is the first of the initiator's list that will do", &["iscsi/src/login.rs:choose_method"], &["accounts_cannot_be_passed_by", "refusals_have_their_status"], &[]),
     row("12.1.3", "CHAP with MD5, SHA-1, SHA-256, SHA3-256, one way or both", &["iscsi/src/auth.rs:step"], &["every_algorithm_proves_both_sides_in_both_encodings", "chap_both_ways_with_every_algorithm", "responses_are_the_digests_of_the_registry"], &["iSCSICHAP.Base64", "iSCSICHAP.Invalid"]),
     row("13", "every key has its default, range and result", &["iscsi/src/key.rs:result"], &["every_key_has_its_result_function", "the_target_offers_what_it_wants_to_change", "an_initiator_that_ignores_offers_gets_the_defaults"], &[]),
-    row("13.2, 13.20", "MaxConnections 1 and ErrorRecoveryLevel 0 are what is agreed on", &["iscsi/src/key.rs:result"], &["every_key_has_its_result_function"], &[]),
+    row("13.2, 13.20", "MaxConnections and ErrorRecoveryLevel are agreed on as the lower one", &["iscsi/src/key.rs:result"], &["every_key_has_its_result_function"], &[]),
     row("13.3", "SendTargets=All in discovery, own name in a session", &["iscsi/src/target/text.rs:send_targets"], &["discovery_lists_every_portal", "a_normal_session_asks_about_its_own_target", "discovery_lists_the_target_and_its_portal"], &["iSCSISendTargets.Invalid"]),
     row("13.21", "a discovery session takes no commands", &["iscsi/src/target/command.rs:is_discovery"], &["discovery_sessions_take_nothing_else", "discovery_makes_session_keys_irrelevant"], &[]),
     row("7144 4.1", "functions of protocol level 2 want it negotiated", &["iscsi/src/target/management.rs:task_management"], &["functions_of_the_second_protocol_level_want_it_negotiated"], &[]),
     row("6.2.1, 13", "several connections in a session (MaxConnections > 1)", &[], &[], &[]),
-    row("7.2", "error recovery levels 1 and 2: SNACK, connection reassignment, TASK REASSIGN", &[], &[], &[]),
+    row("7.2", "error recovery level 1: answers, data and requests for data again", &["iscsi/src/target/snack.rs:snack", "iscsi/src/target/recovery.rs:ask_again"], &["data_and_status_are_sent_again_as_they_were", "damaged_and_lost_data_are_asked_for_again", "commands_are_tried_again", "who_acknowledges_nothing_is_slowed_down_and_cut"], &[]),
+    row("7.2", "error recovery level 2: connection reassignment, TASK REASSIGN", &[], &[], &[]),
 ];
 
 /// SAM-5: tasks and their management.
@@ -110,6 +111,7 @@ pub const ARCHITECTURE: &[Clause] = &[
 /// What the suite of a later libiscsi asks and the one of the distribution does not have, by the names of that suite.
 #[rustfmt::skip]
 pub const LATER_SUITE: &[Clause] = &[
+    row("ExtendedCopy.Large", "segments as long as the limits of the target let them be", &["target/src/copy/mod.rs:begin_copy"], &["blocks_go_to_another_disk_and_back", "overlapping_blocks_arrive_whole", "limits_are_kept_exactly"], &[]),
     row("ReportTargetPortGroups", "header formats, allocation lengths, states", &["target/src/port_groups.rs:report_target_port_groups"], &["bytes_of_the_report", "inquiry_tells_what_there_is"], &[]),
     row("CompareAndWrite.MiscompareSense", "MISCOMPARE with the offset of the first byte that differs", &["device/src/disk/compare_and_write.rs:CompareAndWrite"], &["a_miscompare_writes_nothing_and_tells_where"], &[]),
     row("Inquiry.SupportedVPD", "pages in ascending order, each of them there", &["device/src/primary/vpd.rs:page"], &["supported_pages", "every_listed_page_is_there_and_names_itself"], &[]),

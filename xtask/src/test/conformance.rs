@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail};
 
-use crate::conformance::{Outcomes, matrix, results, suite};
+use crate::conformance::{Outcomes, matrix, suite};
 use crate::process::Scratch;
 use crate::report::Report;
 
@@ -17,11 +17,6 @@ pub fn run(report: &mut Report) {
     for (disk, result) in all {
         report.check(&format!("libiscsi test suite: {}", disk.title()), || told(&result?));
     }
-}
-
-/// On every combination of properties.
-pub fn run_long(report: &mut Report) {
-    report.check("libiscsi test suite on every kind of disk", results::product);
 }
 
 /// One line of what happened, or what should not have.

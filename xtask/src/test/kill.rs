@@ -11,24 +11,22 @@ use crate::process::{self, Scratch};
 use crate::report::Report;
 use crate::root;
 
-/// Kills of one test run, and of a long one.
+/// Kills of one test run.
 const KILLS: u32 = 100;
-const KILLS_LONG: u32 = 5000;
 /// Blocks of the image, 4096 bytes each.
 const BLOCKS: usize = 256;
 const BLOCK: usize = 4096;
 
 /// The test run's kills.
 pub fn run(report: &mut Report) {
-    report.check(&format!("{KILLS} kills lose nothing acknowledged"), || kills(KILLS));
+    report.check(&format!("{KILLS} kills lose nothing acknowledged"), || kills(0, KILLS));
 }
 
-/// The long run's kills.
-pub fn run_long(report: &mut Report) {
-    report.check(&format!("{KILLS_LONG} kills lose nothing acknowledged"), || kills(KILLS_LONG));
-}
-
-fn kills(count: u32) -> Result<()> {
+/// `count` kills on one image, at the moments of the numbers from `first` on.
+///
+/// # Errors
+/// Something acknowledged was lost.
+pub fn kills(first: u32, count: u32) -> Result<()> {
     let folder = Scratch::new("kill")?;
     let writer = folder.path().join("durable");
     let source = root().join("tests/clients/durable.c");
@@ -37,7 +35,7 @@ fn kills(count: u32) -> Result<()> {
     std::fs::File::create(&image)?.set_len((BLOCKS * BLOCK) as u64)?;
     let mut acknowledged = vec![0u64; BLOCKS];
     let mut total = 0;
-    for round in 0..count {
+    for round in first..first.saturating_add(count) {
         total += one(&writer, &image, round, &mut acknowledged).with_context(|| format!("kill {round}"))?;
     }
     println!("     | {total} acknowledged writes over {count} kills");

@@ -15,10 +15,11 @@ mod workspace;
 
 use anyhow::{Result, bail};
 
-pub use workspace::build_release;
+pub use kill::kills;
+pub use workspace::{build_release, build_simulator};
 
 use crate::report::Report;
-use crate::{commands, lab, layers, ledger, packages, process, tidy};
+use crate::{commands, lab, layers, ledger, long, packages, process, tidy};
 
 /// One step.
 struct Step {
@@ -64,10 +65,8 @@ pub fn run(words: &[String]) -> Result<bool> {
     }
     if long {
         println!("== long");
-        simulator::run_long(&mut report);
-        kill::run_long(&mut report);
         run_cases(&mut report, lab::LONG_CASES);
-        conformance::run_long(&mut report);
+        long::all(&mut report);
     }
     Ok(report.close())
 }

@@ -16,8 +16,6 @@ const LIMIT: Duration = Duration::from_secs(120);
 const SEEDS_OF_FUNCTIONS: &str = "6160";
 /// Seeds within which every planted bug must be found.
 const SEEDS_PER_BUG: &str = "500";
-/// Seeds of a long run.
-const SEEDS_LONG: &str = "200000";
 
 /// Seeds without a bug, then each planted bug.
 pub fn run(report: &mut Report) {
@@ -36,12 +34,5 @@ pub fn run(report: &mut Report) {
             println!("     | {line}");
         }
         Ok(())
-    });
-}
-
-/// Hours of seeds.
-pub fn run_long(report: &mut Report) {
-    report.check(&format!("simulator, {SEEDS_LONG} seeds"), || {
-        process::run(Command::new(binary("scuzzy-sim")).args(["run", "--seeds", SEEDS_LONG]), LIMIT * 180).map(drop)
     });
 }
