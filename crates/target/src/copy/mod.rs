@@ -375,6 +375,9 @@ pub(crate) const fn aborted(asc: Asc) -> Sense {
 }
 
 #[cfg(test)]
+#[path = "../copy_random_tests.rs"]
+mod random_tests;
+#[cfg(test)]
 #[path = "../copy_tests.rs"]
 mod tests;
 #[cfg(test)]
