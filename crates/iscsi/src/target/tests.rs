@@ -322,7 +322,12 @@ impl Peer {
     }
 
     fn logged_in(parameters: TargetParameters, keys: &[&str]) -> Peer {
-        let mut peer = Peer::new(parameters);
+        Peer::logged_in_at(100, parameters, keys)
+    }
+
+    /// The same, with `cmd_sn` as the first CmdSN.
+    fn logged_in_at(cmd_sn: u32, parameters: TargetParameters, keys: &[&str]) -> Peer {
+        let mut peer = Peer { cmd_sn, max_cmd_sn: cmd_sn, ..Peer::new(parameters) };
         let mut all = alloc::vec!["InitiatorName=iqn.me", "TargetName=iqn.2026-01.test:disk"];
         all.extend_from_slice(keys);
         let request = peer.login_request((1, 3), true);
@@ -402,6 +407,7 @@ fn command_tags(events: &[Event]) -> Vec<u32> {
 }
 
 mod recovery;
+mod window_model;
 
 const NAMES: [&str; 2] = ["InitiatorName=iqn.me", "TargetName=iqn.2026-01.test:disk"];
 
