@@ -236,6 +236,9 @@ fn list_length(row: &CommandRow, cdb: &[u8]) -> Option<(&'static str, u32)> {
         Operation::ReportLuns | Operation::ReportSupportedOperationCodes | Operation::ReportSupportedTaskManagementFunctions => {
             allocation(be32(cdb, 6)?)
         }
+        Operation::CopyOperationAbort => None,
+        _ if row.opcode == 0x83 => list(be32(cdb, 10)?),
+        _ if row.opcode == 0x84 => allocation(be32(cdb, 10)?),
         _ if row.opcode == 0x5e => allocation(u32::from(be16(cdb, 7)?)),
         _ if row.opcode == 0x5f => list(be24(cdb, 5)? << 8 | u32::from(*cdb.get(8)?)),
         _ => None,
@@ -316,6 +319,8 @@ mod tests {
         assert!(text.starts_with("PERSISTENT RESERVE OUT, PREEMPT\n  operation code: 5fh, service action 04h\n"));
         assert!(text.contains("type: 5h, write exclusive, registrants only"));
         assert!(text.contains("parameter list length: 280"));
+        let text = cdb(&[0x84, 0, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0], DeviceType::DISK);
+        assert!(text.starts_with("RECEIVE COPY STATUS(LID1)\n") && text.contains("allocation length: 256"), "{text}");
         let text = cdb(&[0x12, 1, 0x83, 1, 0, 0], DeviceType::CONTROLLER);
         assert!(text.contains("flags: EVPD") && text.contains("page code: 83h") && text.contains("allocation length: 256"));
     }
@@ -334,6 +339,11 @@ mod tests {
         let text = sense(&bytes);
         assert!(text.starts_with("MEDIUM ERROR: Write error - auto reallocation failed\n  format: fixed, current error\n"), "{text}");
         assert!(text.contains("information: 77 (0x4d)"));
+        let mut failed = Sense::new(SenseKey::COPY_ABORTED, Asc(0x0d01));
+        failed.forwarded =
+            Some(crate::Forwarded { from: CopyEnd::Source, status: 2, sense: Some((SenseKey::MEDIUM_ERROR, Asc(0x1100))), information: None });
+        let text = sense(&failed.encode(SenseFormat::Fixed));
+        assert!(text.contains("copy source: status 02h, MEDIUM ERROR: Unrecovered read error"), "{text}");
         let text = sense(&Sense::invalid_cdb_field(2, Some(7)).encode(SenseFormat::Descriptor));
         assert!(text.contains("format: descriptor") && text.contains("wrong field in the CDB: byte 2, bit 7"));
         assert_eq!(sense(&[1, 2]), "no sense data\n  bytes: 01 02\n");
