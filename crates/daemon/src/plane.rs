@@ -12,7 +12,7 @@ use reactor::passed::{Passed, Place};
 use target::NexusId;
 use transport::hub::Hub;
 use transport::model::{Model, Portal, UnitCell};
-use transport::session::SessionView;
+use transport::session::{ConnectionView, SessionView};
 
 /// The data plane as the control plane sees it. Every call returns soon; none waits for an initiator.
 pub trait Plane: Send + Sync {
@@ -24,8 +24,8 @@ pub trait Plane: Send + Sync {
     fn close_portal(&self, address: SocketAddr);
     /// Normal sessions in full feature phase, oldest first.
     fn sessions(&self) -> Vec<Session>;
-    /// Has a session closed; false when there is none.
-    fn close_session(&self, tid: i32, sid: u64, cid: u32) -> bool;
+    /// Has a connection of a session closed, and with the last one the session; false when there is none.
+    fn close_connection(&self, tid: i32, sid: u64, cid: u32) -> bool;
     /// Has all sessions of a target closed.
     fn close_target(&self, tid: i32);
     /// A published unit is new: the sessions of its target hear of it.
@@ -59,10 +59,8 @@ pub struct Session {
     pub initiator: String,
     /// Its alias.
     pub alias: Option<String>,
-    /// Address of its connection's other end.
-    pub peer: SocketAddr,
-    /// Connection and its counters.
-    pub connection: ConnectionStatRow,
+    /// Its connections: the address of the other end, and the counters. At least one.
+    pub connections: Vec<(SocketAddr, ConnectionStatRow)>,
 }
 
 /// The data plane of reactors.
@@ -111,7 +109,7 @@ impl Plane for Reactors {
         sessions
     }
 
-    fn close_session(&self, tid: i32, sid: u64, cid: u32) -> bool {
+    fn close_connection(&self, tid: i32, sid: u64, cid: u32) -> bool {
         match (u16::try_from(sid), u16::try_from(cid)) {
             (Ok(sid), Ok(cid)) => self.hub.close_connection(tid, sid, cid),
             _ => false,
@@ -164,23 +162,27 @@ pub fn now() -> u64 {
 
 /// A normal session; discovery sessions have no target and are not shown, as in tgt.
 fn session(view: SessionView) -> Option<Session> {
-    let (sid, cid) = (u64::from(view.sid), u32::from(view.cid));
+    let sid = u64::from(view.sid);
     Some(Session {
         sid,
         nexus: view.nexus,
         tid: view.tid?,
         initiator: view.initiator_name,
         alias: view.initiator_alias,
-        peer: view.peer,
-        connection: ConnectionStatRow {
-            sid,
-            cid,
-            received_octets: view.traffic.received_bytes,
-            sent_octets: view.traffic.sent_bytes,
-            data_out_pdus: view.traffic.data_out_pdus,
-            data_in_pdus: view.traffic.data_in_pdus,
-            command_pdus: view.traffic.command_pdus,
-            response_pdus: view.traffic.response_pdus,
-        },
+        connections: view.connections.iter().map(|connection| (connection.peer, counted(sid, connection))).collect(),
     })
+}
+
+fn counted(sid: u64, connection: &ConnectionView) -> ConnectionStatRow {
+    let traffic = connection.traffic;
+    ConnectionStatRow {
+        sid,
+        cid: u32::from(connection.cid),
+        received_octets: traffic.received_bytes,
+        sent_octets: traffic.sent_bytes,
+        data_out_pdus: traffic.data_out_pdus,
+        data_in_pdus: traffic.data_in_pdus,
+        command_pdus: traffic.command_pdus,
+        response_pdus: traffic.response_pdus,
+    }
 }

@@ -51,8 +51,7 @@ impl Stub {
             tid,
             initiator: "iqn.2020-01.ini:one".into(),
             alias: None,
-            peer: ([127, 0, 0, 1], 40000).into(),
-            connection,
+            connections: vec![(([127, 0, 0, 1], 40000).into(), connection)],
         };
         self.sessions.lock().expect("no panic").push(session);
     }
@@ -74,7 +73,7 @@ impl Plane for Stub {
     fn sessions(&self) -> Vec<Session> {
         self.sessions.lock().expect("no panic").clone()
     }
-    fn close_session(&self, tid: i32, sid: u64, cid: u32) -> bool {
+    fn close_connection(&self, tid: i32, sid: u64, cid: u32) -> bool {
         self.tell(format!("close session {tid} {sid} {cid}"));
         self.sessions.lock().expect("no panic").retain(|session| session.sid != sid);
         true

@@ -177,6 +177,8 @@ pub struct LoginSummary {
     pub tsih: u16,
     /// CID.
     pub cid: u16,
+    /// Connections that the session may have; agreed by its first login.
+    pub max_connections: u32,
     /// `None`: a discovery session.
     pub target: Option<(i32, String)>,
 }

@@ -32,6 +32,11 @@ impl Key {
     pub const TASK_REPORTING: Key = Key(14);
     pub const PROTOCOL_LEVEL: Key = Key(15);
 
+    /// Only the first login of a session may bring it up.
+    fn leads(self) -> bool {
+        !matches!(self, Key::HEADER_DIGEST | Key::DATA_DIGEST | Key::MAX_RECV_DATA_SEGMENT_LENGTH)
+    }
+
     fn index(self) -> usize {
         usize::from(self.0)
     }
@@ -202,22 +207,29 @@ pub struct Negotiation {
     settled: u64,
     offered: u64,
     discovery: bool,
+    /// A further connection: what belongs to the session is agreed already.
+    follows: bool,
 }
 
 /// Recovery within a connection (RFC 7143 7.1.4); nothing is kept beyond its end.
 pub const MAX_ERROR_RECOVERY_LEVEL: u32 = 1;
+/// Most connections of a session, whatever is configured: more only cost whoever looks through them.
+pub const MAX_CONNECTIONS: u32 = 16;
 
 /// Most R2Ts of one task at a time, whatever is configured: more only costs memory per task.
 pub const MAX_OUTSTANDING_R2T: u32 = 64;
 
 impl Negotiation {
-    /// The target role with its configured parameters. MaxConnections is 1, ErrorRecoveryLevel at most [`MAX_ERROR_RECOVERY_LEVEL`].
+    /// The target role with its configured parameters. ErrorRecoveryLevel is at most [`MAX_ERROR_RECOVERY_LEVEL`], MaxConnections [`MAX_CONNECTIONS`].
     pub fn target(parameters: &TargetParameters, discovery: bool) -> Negotiation {
         let mut negotiation = Negotiation::initiator(discovery);
         let length = |bytes: u32| bytes.clamp(512, MAX_LENGTH);
         for (key, wish) in [
             (Key::HEADER_DIGEST, u32::from(parameters.header_digest)),
             (Key::DATA_DIGEST, u32::from(parameters.data_digest)),
+            (Key::MAX_CONNECTIONS, parameters.max_connections.clamp(1, MAX_CONNECTIONS)),
+            // Later answers do not wait on other connections for that of a function: the fence of RFC 7143 4.2.2.3.3 is there for one connection only.
+            (Key::TASK_REPORTING, u32::from(parameters.max_connections <= 1)),
             (Key::INITIAL_R2T, u32::from(parameters.initial_r2t)),
             (Key::IMMEDIATE_DATA, u32::from(parameters.immediate_data)),
             (Key::MAX_RECV_DATA_SEGMENT_LENGTH, length(parameters.max_recv_data_segment_length)),
@@ -249,7 +261,12 @@ impl Negotiation {
         // Both levels are understood; the wish is not offered by a target of its own accord.
         wish[Key::PROTOCOL_LEVEL.index()] = 2;
         wish[Key::TASK_REPORTING.index()] = 1;
-        Negotiation { wish, value, peer_receives: 8192, settled: 0, offered: 0, discovery }
+        Negotiation { wish, value, peer_receives: 8192, settled: 0, offered: 0, discovery, follows: false }
+    }
+
+    /// The login is not the first one of its session: keys that only that one may bring up (RFC 7143 13, "leading only") have no meaning.
+    pub fn follow(&mut self) {
+        self.follows = true;
     }
 
     /// What this side wants.
@@ -275,7 +292,7 @@ impl Negotiation {
             return Err(Violation::Repeated);
         }
         self.settled |= bit;
-        if self.discovery && !row.in_discovery {
+        if (self.discovery && !row.in_discovery) || (self.follows && key.leads()) {
             return Ok(Some("Irrelevant".to_string()));
         }
         Ok(self.answer(key, row.kind, text))
@@ -292,10 +309,10 @@ impl Negotiation {
         for row in KEYS {
             let Some(key) = row.key else { continue };
             let bit = key.bit();
-            // Who does not speak of recovery does not want to be asked about it.
-            let automatic =
-                matches!(key, Key::PROTOCOL_LEVEL | Key::TASK_REPORTING | Key::ERROR_RECOVERY_LEVEL) || matches!(row.kind, Kind::DeclaredNumber(..));
-            let relevant = row.in_discovery || !self.discovery;
+            // Who does not speak of recovery or further connections does not want to be asked about them.
+            let automatic = matches!(key, Key::PROTOCOL_LEVEL | Key::TASK_REPORTING | Key::ERROR_RECOVERY_LEVEL | Key::MAX_CONNECTIONS)
+                || matches!(row.kind, Kind::DeclaredNumber(..));
+            let relevant = (row.in_discovery || !self.discovery) && !(self.follows && key.leads());
             if !automatic && relevant && (self.settled | self.offered) & bit == 0 && self.wish[key.index()] != row.default {
                 self.offered |= bit;
                 offers.push((row.name, self.offer_text(key, row.kind)));
@@ -465,7 +482,7 @@ pub struct Negotiated {
     pub header_digest: bool,
     /// Data digest CRC32C.
     pub data_digest: bool,
-    /// MaxConnections: always 1 here.
+    /// MaxConnections.
     pub max_connections: u32,
     /// InitialR2T.
     pub initial_r2t: bool,

@@ -194,6 +194,7 @@ impl Login {
             isid: first.isid,
             tsih: first.tsih,
             cid: first.cid,
+            max_connections: self.negotiation.result().max_connections,
             target: identity.offer.as_ref().map(|offer| (offer.tid, offer.name.clone())),
         })
     }
@@ -331,7 +332,11 @@ impl Login {
             }
             text::push(answer, "TargetPortalGroupTag", &context.settings.group_tag.to_string());
         }
+        let leads = self.first.as_ref().is_none_or(|first| first.tsih == 0);
         self.negotiation = Negotiation::target(&parameters, discovery);
+        if !leads {
+            self.negotiation.follow();
+        }
         self.parameters = Some(parameters);
         let initiator_alias = find("InitiatorAlias").map(ToString::to_string);
         self.identity = Some(Identity { initiator_name: initiator_name.to_string(), initiator_alias, offer, authentication });

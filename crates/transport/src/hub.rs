@@ -13,10 +13,11 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use iscsi::LoginSummary;
+use iscsi::{LoginStatus, LoginSummary};
 use scsi::Asc;
 use target::{Effect, NexusId};
 
+use crate::iscsi_tcp::Guest;
 use crate::limits::{Limits, MAILBOX};
 use crate::model::{Model, Portal, SharedModel, UnitCell};
 use crate::redirect::{Question, Redirector, Ticket, Verdict};
@@ -41,7 +42,11 @@ pub(crate) enum Message {
     Attend { cell: Arc<UnitCell> },
     /// End a session; tell who waits for it.
     End { nexus: NexusId, reason: &'static str, waiter: Option<(usize, LinkKey)> },
-    /// The session that a login of yours waited for is gone.
+    /// A login for a session of yours.
+    Join(Box<Guest>),
+    /// End one connection of a session.
+    EndConnection { nexus: NexusId, cid: u16, reason: &'static str },
+    /// The session, or the connection, that a login of yours waited for is gone.
     Ended { link: LinkKey },
     /// Where the target of a login of yours is.
     Found { link: LinkKey, verdict: Verdict },
@@ -176,10 +181,13 @@ impl Hub {
         self.registry().of_target(tid).next().is_some()
     }
 
-    /// Ends the connection (with MaxConnections 1: the session). False when there is none. The end itself comes with the reactor's next turn.
+    /// Ends the connection, and with the last one the session. False when there is none. The end itself comes with the reactor's next turn.
     pub fn close_connection(&self, tid: i32, sid: u16, cid: u16) -> bool {
-        let nexus = self.registry().of_target(tid).find(|session| session.sid == sid && session.cid == cid).map(|session| session.nexus);
-        nexus.is_some_and(|nexus| self.end(nexus, "closed by the administrator"))
+        let nexus = self.registry().of_target(tid).find(|session| session.sid == sid && session.has(cid)).map(|session| session.nexus);
+        if let Some(nexus) = nexus {
+            self.force(reactor_of(nexus), Message::EndConnection { nexus, cid, reason: "closed by the administrator" });
+        }
+        nexus.is_some()
     }
 
     /// Ends all sessions of a target; their number.
@@ -351,17 +359,47 @@ impl Hub {
         }
     }
 
-    /// A login wants its session. `visit` tells where; `again` that the session it waited for has ended.
-    pub(crate) fn admit(&self, summary: &LoginSummary, visit: Visit, counters: &Arc<SessionCounters>, again: bool) -> Admission {
+    /// A placed connection goes from one reactor to another.
+    pub(crate) fn relocate(&self, from: usize, to: usize) {
+        let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = connections.by_reactor.get_mut(from) {
+            *count = count.saturating_sub(1);
+        }
+        if let Some(count) = connections.by_reactor.get_mut(to) {
+            *count += 1;
+        }
+    }
+
+    /// A login wants its session. `visit` tells where.
+    pub(crate) fn admit(&self, summary: &LoginSummary, visit: Visit, counters: &Arc<SessionCounters>) -> Admission {
         let mut registry = self.registry();
         // Loaded under the lock: a unit that is published later finds this session in the registry.
         let model = self.model();
-        let admission = registry.admit(summary, visit, counters, again, &model, &self.limits);
+        let admission = registry.admit(summary, visit, counters, &model, &self.limits);
         drop(registry);
         if matches!(admission, Admission::Accepted { .. }) {
             self.note_change();
         }
         admission
+    }
+
+    /// A login that [`Admission::Joins`] sent to its session's reactor: its TSIH when the session still takes it. It replaces one with the same CID.
+    pub(crate) fn join_session(
+        &self,
+        nexus: NexusId,
+        summary: &LoginSummary,
+        visit: Visit,
+        counters: &Arc<SessionCounters>,
+    ) -> Result<u16, (LoginStatus, &'static str)> {
+        let tsih = self.registry().join(nexus, summary, visit, counters)?;
+        self.note_change();
+        Ok(tsih)
+    }
+
+    /// A connection of a session that lives on is gone.
+    pub(crate) fn leave(&self, nexus: NexusId, counters: &Arc<SessionCounters>) {
+        self.registry().leave(nexus, counters);
+        self.note_change();
     }
 
     /// A session is ending: the units it was attached to; the reactor detaches it from them. It is no longer shown, but its initiator port cannot log in

@@ -50,7 +50,14 @@ pub struct SessionView {
     pub initiator_alias: Option<String>,
     /// ISID.
     pub isid: [u8; 6],
-    /// CID of its connection.
+    /// Its connections, in the order of their logins: at least one.
+    pub connections: Vec<ConnectionView>,
+}
+
+/// A connection of a session as `show` prints it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ConnectionView {
+    /// CID.
     pub cid: u16,
     /// The initiator's address.
     pub peer: SocketAddr,
@@ -75,6 +82,8 @@ pub(crate) struct Visit {
 pub(crate) enum Admission {
     /// The session exists now, and is attached to all units.
     Accepted { tsih: u16, nexus: NexusId },
+    /// It belongs to this session: its reactor asks [`Registry::join`].
+    Joins(NexusId),
     /// This older session has to end first; then ask again.
     After(NexusId),
     /// No.
@@ -83,17 +92,23 @@ pub(crate) enum Admission {
 
 pub(crate) struct Session {
     pub sid: u16,
-    pub cid: u16,
     pub nexus: NexusId,
     tid: Option<i32>,
     identity: NexusIdentity,
     initiator_alias: Option<String>,
+    max_connections: usize,
+    connections: Vec<Connection>,
+    units: Vec<Arc<UnitCell>>,
+    /// Its last connection is closing.
+    ending: bool,
+}
+
+/// A connection of a session: what it counts is its name here.
+struct Connection {
+    cid: u16,
     peer: SocketAddr,
     local: SocketAddr,
     counters: Arc<SessionCounters>,
-    units: Vec<Arc<UnitCell>>,
-    /// Its connection is closing.
-    ending: bool,
 }
 
 pub(crate) struct Registry {
@@ -130,28 +145,18 @@ impl Registry {
         self.sessions.values().filter(move |session| session.tid == Some(tid) && !session.ending)
     }
 
-    /// Decides on a login; see [`Admission`]. `again`: the older session this login waited for has ended.
-    pub fn admit(
-        &mut self,
-        summary: &LoginSummary,
-        visit: Visit,
-        counters: &Arc<SessionCounters>,
-        again: bool,
-        model: &Model,
-        limits: &Limits,
-    ) -> Admission {
+    /// Decides on a login; see [`Admission`].
+    pub fn admit(&mut self, summary: &LoginSummary, visit: Visit, counters: &Arc<SessionCounters>, model: &Model, limits: &Limits) -> Admission {
         let tid = summary.target.as_ref().map(|(tid, _)| *tid);
         let older = self.sessions.values().find(|session| session.is_of(summary, tid, visit.group_tag));
         if let Some(older) = older {
             return match summary.tsih {
                 0 => Admission::After(older.nexus),
-                tsih if tsih != older.sid => Admission::Refused(SESSION_DOES_NOT_EXIST, "no such session"),
-                _ if summary.cid == older.cid => Admission::After(older.nexus),
-                _ => Admission::Refused(TOO_MANY_CONNECTIONS, "MaxConnections is 1"),
+                tsih if tsih == older.sid && !older.ending => Admission::Joins(older.nexus),
+                _ => Admission::Refused(SESSION_DOES_NOT_EXIST, "no such session"),
             };
         }
-        // A connection reinstatement that waited for its session to end gets the number again, unless it went to someone else.
-        if summary.tsih != 0 && (!again || self.sessions.contains_key(&summary.tsih)) {
+        if summary.tsih != 0 {
             return Admission::Refused(SESSION_DOES_NOT_EXIST, "no such session");
         }
         let units = match tid.map(|tid| model.targets.get(&tid)) {
@@ -162,8 +167,7 @@ impl Registry {
         if tid.is_some_and(|tid| self.of_target(tid).count() >= limits.sessions_per_target) {
             return Admission::Refused(OUT_OF_RESOURCES, "limit of sessions of the target");
         }
-        let sid = if summary.tsih == 0 { self.free_sid() } else { Some(summary.tsih) };
-        match sid {
+        match self.free_sid() {
             Some(sid) => self.insert(sid, summary, visit, counters, units),
             None => Admission::Refused(OUT_OF_RESOURCES, "no session number left"),
         }
@@ -180,19 +184,43 @@ impl Registry {
         }
         let session = Session {
             sid,
-            cid: summary.cid,
             nexus,
             tid,
             identity,
             initiator_alias: summary.initiator_alias.clone(),
-            peer: visit.peer,
-            local: visit.local,
-            counters: counters.clone(),
+            max_connections: usize::try_from(summary.max_connections).unwrap_or(1).max(1),
+            connections: vec![Connection::new(summary, visit, counters)],
             units,
             ending: false,
         };
         self.sessions.insert(sid, session);
         Admission::Accepted { tsih: sid, nexus }
+    }
+
+    /// A further connection of a session, or one in place of that with its CID.
+    pub fn join(
+        &mut self,
+        nexus: NexusId,
+        summary: &LoginSummary,
+        visit: Visit,
+        counters: &Arc<SessionCounters>,
+    ) -> Result<u16, (LoginStatus, &'static str)> {
+        let session = self.sessions.values_mut().find(|session| session.nexus == nexus && !session.ending);
+        let session = session.ok_or((SESSION_DOES_NOT_EXIST, "the session has just ended"))?;
+        let connection = Connection::new(summary, visit, counters);
+        match session.connections.iter().position(|connection| connection.cid == summary.cid) {
+            Some(older) => session.connections[older] = connection,
+            None if session.connections.len() >= session.max_connections => return Err((TOO_MANY_CONNECTIONS, "MaxConnections")),
+            None => session.connections.push(connection),
+        }
+        Ok(session.sid)
+    }
+
+    /// A connection is gone, unless another one is in its place already.
+    pub fn leave(&mut self, nexus: NexusId, counters: &Arc<SessionCounters>) {
+        if let Some(session) = self.sessions.values_mut().find(|session| session.nexus == nexus) {
+            session.connections.retain(|connection| !Arc::ptr_eq(&connection.counters, counters));
+        }
     }
 
     /// Numbers count up over the daemon's life, so that a late `tgtadm --sid` does not hit a stranger; 0 is not a TSIH.
@@ -260,11 +288,22 @@ impl Session {
             initiator_name: self.identity.initiator_name.clone(),
             initiator_alias: self.initiator_alias.clone(),
             isid: self.identity.isid,
-            cid: self.cid,
-            peer: self.peer,
-            local: self.local,
-            traffic: self.counters.traffic(),
+            connections: self.connections.iter().map(Connection::view).collect(),
         }
+    }
+
+    pub fn has(&self, cid: u16) -> bool {
+        self.connections.iter().any(|connection| connection.cid == cid)
+    }
+}
+
+impl Connection {
+    fn new(summary: &LoginSummary, visit: Visit, counters: &Arc<SessionCounters>) -> Connection {
+        Connection { cid: summary.cid, peer: visit.peer, local: visit.local, counters: counters.clone() }
+    }
+
+    fn view(&self) -> ConnectionView {
+        ConnectionView { cid: self.cid, peer: self.peer, local: self.local, traffic: self.counters.traffic() }
     }
 }
 

@@ -7,7 +7,7 @@ use ::target::NexusId;
 use ::target::flight::{Ending, FlightRecord};
 use admin::code::Code;
 use admin::reply::{Answer, Reply};
-use admin::view::{CounterRow, SessionStatView, StatRow, TraceRow};
+use admin::view::{ConnectionStatRow, CounterRow, SessionStatView, StatRow, TraceRow};
 use scsi::{DeviceType, Operation};
 
 pub fn show(context: &Context<'_>, tid: i32) -> Reply {
@@ -29,20 +29,19 @@ pub fn show_sessions(context: &Context<'_>, tid: Option<i32>) -> Reply {
 pub fn delete_session(context: &Context<'_>, sid: u64) -> Reply {
     let sessions = context.plane.sessions();
     let session = sessions.iter().find(|session| session.sid == sid).ok_or(Code::NoSession)?;
-    if context.plane.close_session(session.tid, sid, session.connection.cid) { DONE } else { Err(Code::NoSession.into()) }
+    let closed = session.connections.iter().filter(|(_, row)| context.plane.close_connection(session.tid, sid, row.cid)).count();
+    if closed > 0 { DONE } else { Err(Code::NoSession.into()) }
 }
 
-/// Closes a connection. With one connection to a session, the session ends with it.
+/// Closes a connection; with the last one of a session the session ends.
 pub fn delete(context: &Context<'_>, tid: i32, sid: u64, cid: u32) -> Reply {
     if !context.state.targets.contains_key(&tid) {
         return Err(Code::NoTarget.into());
     }
     let sessions = target::sessions_of(context, tid);
     let session = sessions.iter().find(|session| session.sid == sid).ok_or(Code::NoSession)?;
-    if session.connection.cid != cid {
-        return Err(Code::NoConnection.into());
-    }
-    if context.plane.close_session(tid, sid, cid) { DONE } else { Err(Code::NoSession.into()) }
+    row_of(session, cid)?;
+    if context.plane.close_connection(tid, sid, cid) { DONE } else { Err(Code::NoSession.into()) }
 }
 
 pub fn system_stat(context: &Context<'_>) -> Reply {
@@ -65,23 +64,25 @@ pub fn unit_stat(context: &Context<'_>, tid: i32, lun: u64) -> Reply {
     Ok(Answer::Stat(rows(context, tid, |number| number == lun)))
 }
 
-/// Units of the session's target, newest first, and its connection.
+/// The counters of a connection.
+fn row_of(session: &Session, cid: u32) -> Result<ConnectionStatRow, Code> {
+    session.connections.iter().map(|(_, row)| *row).find(|row| row.cid == cid).ok_or(Code::NoConnection)
+}
+
+/// Units of the session's target, newest first, and its connections.
 pub fn stat(context: &Context<'_>, sid: u64) -> Reply {
     let sessions = context.plane.sessions();
     let session = sessions.iter().find(|session| session.sid == sid).ok_or(Code::NoSession)?;
     let mut units: Vec<(&u64, &UnitState)> = context.state.targets.get(&session.tid).map(|target| target.units.iter().collect()).unwrap_or_default();
     units.sort_by_key(|(_, unit)| std::cmp::Reverse(unit.created));
     let units = units.into_iter().map(|(&lun, unit)| row(session, lun, unit)).collect();
-    Ok(Answer::SessionStat(SessionStatView { units, connections: vec![session.connection] }))
+    Ok(Answer::SessionStat(SessionStatView { units, connections: session.connections.iter().map(|(_, row)| *row).collect() }))
 }
 
 pub fn connection_stat(context: &Context<'_>, sid: u64, cid: u32) -> Reply {
     let sessions = context.plane.sessions();
     let session = sessions.iter().find(|session| session.sid == sid).ok_or(Code::NoSession)?;
-    if session.connection.cid != cid {
-        return Err(Code::NoConnection.into());
-    }
-    Ok(Answer::ConnectionStat(vec![session.connection]))
+    Ok(Answer::ConnectionStat(vec![row_of(session, cid)?]))
 }
 
 /// A line per unit and session of a target, units ascending.

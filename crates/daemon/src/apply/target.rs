@@ -1,5 +1,6 @@
 //! Mode target.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use admin::code::Code;
@@ -256,8 +257,12 @@ pub fn session_view(session: &Session) -> SessionView {
         sid: session.sid,
         initiator: session.initiator.clone(),
         alias: session.alias.clone(),
-        connections: vec![ConnectionView { cid: session.connection.cid, address: session.peer.ip().to_canonical().to_string() }],
+        connections: session.connections.iter().map(|(peer, row)| connection_view(*peer, row.cid)).collect(),
     }
+}
+
+fn connection_view(peer: SocketAddr, cid: u32) -> ConnectionView {
+    ConnectionView { cid, address: peer.ip().to_canonical().to_string() }
 }
 
 /// Sessions of a target, oldest first.

@@ -9,6 +9,7 @@ use scsi::{Lun, TaskAttribute};
 
 use super::header::{self, Header};
 use super::login::{self, Login, Request};
+use super::session::Numbers;
 use super::transfer::{Burst, Task, length};
 use super::{Command, Event, Settings};
 use crate::framing::{Piece, Receiver, padding_of};
@@ -32,6 +33,9 @@ pub struct Connection {
     next_tag: u32,
     cmd_sn: u32,
     max_cmd_sn: u32,
+    /// The highest MaxCmdSN that came here.
+    told_max_cmd_sn: u32,
+    tsih: u16,
     exp_stat_sn: Option<u32>,
     output: VecDeque<Vec<u8>>,
     events: VecDeque<Event>,
@@ -66,6 +70,8 @@ impl Connection {
             next_tag: 1,
             cmd_sn: settings.cmd_sn,
             max_cmd_sn: settings.cmd_sn,
+            told_max_cmd_sn: settings.cmd_sn,
+            tsih: settings.tsih,
             exp_stat_sn: None,
             output: VecDeque::new(),
             events: VecDeque::new(),
@@ -74,6 +80,21 @@ impl Connection {
         };
         connection.send_login(&request);
         connection
+    }
+
+    /// TSIH that the target gave.
+    pub fn tsih(&self) -> u16 {
+        self.tsih
+    }
+
+    pub(super) fn numbers(&self) -> Numbers {
+        Numbers { cmd_sn: self.cmd_sn, max_cmd_sn: self.max_cmd_sn, next_tag: self.next_tag }
+    }
+
+    /// Other connections of the session have counted on.
+    pub(super) fn count_on(&mut self, numbers: Numbers) {
+        (self.cmd_sn, self.max_cmd_sn, self.next_tag) = (numbers.cmd_sn, numbers.max_cmd_sn, numbers.next_tag);
+        self.send_waiting();
     }
 
     /// Full feature phase.
@@ -131,8 +152,17 @@ impl Connection {
 
     /// Closes the session.
     pub fn logout(&mut self) {
+        self.send_logout(0, self.settings.cid);
+    }
+
+    /// Closes the connection of the session that has this CID.
+    pub fn logout_connection(&mut self, cid: u16) {
+        self.send_logout(1, cid);
+    }
+
+    fn send_logout(&mut self, reason: u8, cid: u16) {
         let tag = self.tag();
-        let request = Header::new(header::LOGOUT | header::IMMEDIATE).put(1, &[header::FINAL]).put32(16, tag).put16(20, self.settings.cid);
+        let request = Header::new(header::LOGOUT | header::IMMEDIATE).put(1, &[header::FINAL | reason]).put32(16, tag).put16(20, cid);
         let request = request.put32(24, self.cmd_sn).put32(28, self.expected());
         self.send(request, &[]);
     }
@@ -335,12 +365,15 @@ impl Connection {
         if !at_or_after(self.cmd_sn, expected) {
             return Err(format!("ExpCmdSN {expected} is beyond what we sent, {}", self.cmd_sn));
         }
-        if at_or_after(max, self.max_cmd_sn) {
-            self.max_cmd_sn = max;
+        if at_or_after(max, self.told_max_cmd_sn) {
+            self.told_max_cmd_sn = max;
+            if at_or_after(max, self.max_cmd_sn) {
+                self.max_cmd_sn = max;
+            }
         } else if self.is_logged_in() && !at_or_after(max.wrapping_add(1), expected) {
             return Err(format!("MaxCmdSN {max} is below ExpCmdSN {expected}"));
         } else if self.is_logged_in() {
-            return Err(format!("MaxCmdSN went back from {} to {max}", self.max_cmd_sn));
+            return Err(format!("MaxCmdSN went back from {} to {max}", self.told_max_cmd_sn));
         }
         Ok(())
     }
@@ -363,7 +396,11 @@ impl Connection {
             None => {
                 self.login = None;
                 self.negotiated = negotiated;
-                self.max_cmd_sn = head.get32(32);
+                self.told_max_cmd_sn = head.get32(32);
+                if self.settings.leading.is_none() {
+                    self.max_cmd_sn = self.told_max_cmd_sn;
+                }
+                self.tsih = head.get16(14);
                 self.receiver.set_limit(negotiated.max_recv_data_segment_length);
                 self.events.push_back(Event::LoggedIn { tsih: head.get16(14) });
             }

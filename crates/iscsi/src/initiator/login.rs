@@ -83,6 +83,7 @@ impl Login {
         let with_chap = settings.chap.is_some();
         names.push(("AuthMethod", if with_chap { "CHAP" } else { "None" }.into()));
         let mut login = Login { settings, step: Step::Method, collected: Vec::new(), negotiated: Negotiated::default() };
+        login.negotiated = Negotiated { header_digest: false, data_digest: false, ..login.settings.leading.unwrap_or_default() };
         let mut text = text_of(&names);
         if with_chap {
             return (login, Request { stage: SECURITY, next: None, text });
@@ -105,18 +106,19 @@ impl Login {
             ("HeaderDigest", digest(settings.header_digest)),
             ("DataDigest", digest(settings.data_digest)),
             ("MaxRecvDataSegmentLength", settings.max_recv_data_segment_length.to_string()),
-            ("DefaultTime2Wait", "2".into()),
-            ("DefaultTime2Retain", "20".into()),
-            ("ErrorRecoveryLevel", "0".into()),
         ];
-        if settings.target_name.is_some() {
+        // What belongs to the session is agreed once.
+        if settings.leading.is_none() {
+            keys.extend([("DefaultTime2Wait", "2".into()), ("DefaultTime2Retain", "20".into()), ("ErrorRecoveryLevel", "0".into())]);
+        }
+        if settings.target_name.is_some() && settings.leading.is_none() {
             keys.extend([
                 ("InitialR2T", yes(settings.initial_r2t)),
                 ("ImmediateData", yes(settings.immediate_data)),
                 ("MaxBurstLength", settings.max_burst_length.to_string()),
                 ("FirstBurstLength", settings.first_burst_length.to_string()),
                 ("MaxOutstandingR2T", settings.max_outstanding_r2t.to_string()),
-                ("MaxConnections", "1".into()),
+                ("MaxConnections", settings.max_connections.to_string()),
                 ("DataPDUInOrder", "Yes".into()),
                 ("DataSequenceInOrder", "Yes".into()),
             ]);
@@ -207,6 +209,9 @@ impl Login {
         let offered = self.settings.clone();
         for (key, value) in pairs {
             let number = || value.parse::<u32>().map_err(|_| format!("{key}={value} is no number"));
+            if value == "Irrelevant" && offered.tsih != 0 {
+                continue;
+            }
             let result = &mut self.negotiated;
             match key.as_str() {
                 "HeaderDigest" => result.header_digest = value == "CRC32C" && offered.header_digest,
@@ -218,7 +223,7 @@ impl Login {
                 "FirstBurstLength" => result.first_burst_length = below(key, number()?, offered.first_burst_length)?,
                 "MaxOutstandingR2T" => result.max_outstanding_r2t = below(key, number()?, offered.max_outstanding_r2t)?,
                 "ErrorRecoveryLevel" => result.error_recovery_level = below(key, number()?, 0)?,
-                "MaxConnections" => result.max_connections = below(key, number()?, 1)?,
+                "MaxConnections" => result.max_connections = below(key, number()?, offered.max_connections)?,
                 _ => {}
             }
         }

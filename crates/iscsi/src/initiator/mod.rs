@@ -7,6 +7,7 @@ mod chap;
 mod connection;
 mod header;
 mod login;
+mod session;
 mod transfer;
 
 use alloc::string::String;
@@ -15,8 +16,10 @@ use alloc::vec::Vec;
 use scsi::{Lun, TaskAttribute};
 
 use crate::interface::Crc32c;
+use crate::key::Negotiated;
 
 pub use connection::Connection;
+pub use session::Session;
 
 /// What an initiator offers.
 #[derive(Clone, Debug)]
@@ -53,6 +56,10 @@ pub struct Settings {
     pub max_burst_length: u32,
     /// MaxOutstandingR2T.
     pub max_outstanding_r2t: u32,
+    /// MaxConnections.
+    pub max_connections: u32,
+    /// What the first connection of the session has agreed on: this is a further one.
+    pub leading: Option<Negotiated>,
     /// Keys sent beside the usual ones, as they are.
     pub more_keys: Vec<(String, String)>,
 }
@@ -77,6 +84,8 @@ impl Settings {
             first_burst_length: 65536,
             max_burst_length: 262_144,
             max_outstanding_r2t: 4,
+            max_connections: 1,
+            leading: None,
             more_keys: Vec::new(),
         }
     }

@@ -107,7 +107,7 @@ impl Connection {
     }
 
     pub(super) fn is_tag_in_use(&self, tag: u32) -> bool {
-        self.shared.tasks.get(tag).is_some() || self.shared.functions.iter().any(|(function, _)| *function == tag)
+        self.shared.tasks.get(tag).is_some() || self.shared.owes_answer(tag)
     }
 
     fn insert_task(&mut self, command: &ScsiCommand, event: CommandEvent, len: u32) -> Landing {
@@ -115,6 +115,7 @@ impl Connection {
         let first_burst = self.negotiated.first_burst_length;
         self.shared.owed.clear(command.tag);
         let Some(task) = self.shared.tasks.insert(command.tag) else { return Landing::Discard { len } };
+        task.seat = self.seat;
         task.immediate = command.immediate;
         task.lun = command.lun;
         task.data_out = event.data_out;
@@ -186,8 +187,9 @@ impl Connection {
 
     /// What was held behind the number that just came.
     pub(super) fn release_held(&mut self, directory: &dyn Directory, now: u64) {
-        // A logout among them is the end: what was sent after it is not carried out.
+        // A logout among them is the end: what was sent after it is not carried out. What came on another connection is that one's.
         while self.is_full_feature()
+            && self.shared.next_is_of(self.seat)
             && let Some(held) = self.shared.window.take_next()
         {
             match held {
@@ -196,7 +198,7 @@ impl Connection {
                     self.count_task(tag);
                     self.deliver_command(tag);
                 }
-                Held::Waiting(Waiting::Request(header, data)) => {
+                Held::Waiting(Waiting::Request(_, header, data)) => {
                     self.shared.held_bytes -= data.len();
                     self.run_request(&header, &data, directory, now);
                 }
@@ -224,7 +226,7 @@ impl Connection {
             Position::Ahead if self.shared.held_bytes + data.len() > MAX_HELD_BYTES => self.reject(header, RejectReason::LONG_OPERATION),
             Position::Ahead => {
                 self.shared.held_bytes += data.len();
-                self.shared.window.hold(cmd_sn, Held::Waiting(Waiting::Request(*header, data.to_vec())));
+                self.shared.window.hold(cmd_sn, Held::Waiting(Waiting::Request(self.seat, *header, data.to_vec())));
             }
         }
     }

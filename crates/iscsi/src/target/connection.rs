@@ -9,12 +9,13 @@ use scsi::planted::{Bug, is_planted};
 use scsi::Lun;
 
 use super::data_out::{Awaited, PROTOCOL_SERVICE_CRC_ERROR};
+use super::logout::Logout;
 use super::retention::Retention;
 use super::session::{Seat, Shared};
 use super::text::TextExchange;
 use super::window::Window;
 use crate::interface::{
-    Directory, Event, FunctionCode, Landing, LoginStatus, LoginSummary, Reply, Settings, TargetLookup, TargetParameters, Transmit, TransmitData,
+    Directory, Event, Landing, LoginStatus, LoginSummary, Reply, Settings, TargetLookup, TargetParameters, Transmit, TransmitData,
 };
 use crate::key::Negotiated;
 use crate::login::{LOGIN_SEGMENT_LEN, Login, LoginContext, LoginStep};
@@ -121,8 +122,8 @@ pub struct Connection {
     pub(super) shared: Shared,
     /// Its place in the session.
     pub(super) seat: Seat,
-    /// Task tag of a logout that waits for the end of commands.
-    logging_out: Option<u32>,
+    /// A logout that waits for the end of commands.
+    pub(super) logging_out: Option<Logout>,
     pub(super) text: Option<TextExchange>,
     pub(super) awaited: Awaited,
     pub(super) retention: Retention,
@@ -135,6 +136,8 @@ pub struct Connection {
     lookup_deadline: Option<u64>,
     pub(super) next_ping: Option<u64>,
     pub(super) unanswered_pings: u32,
+    /// Everything sent here must be confirmed by then.
+    pub(super) fence_deadline: Option<u64>,
     /// The end was told to the shell.
     closing: bool,
 }
@@ -164,6 +167,7 @@ impl Connection {
             lookup_deadline: None,
             next_ping: None,
             unanswered_pings: 0,
+            fence_deadline: None,
             closing: false,
         }
     }
@@ -228,12 +232,14 @@ impl Connection {
         if self.next_ping.is_some_and(|at| now >= at) {
             self.ping(now);
         }
+        self.fence_timeout(now);
         self.data_timeout(now);
     }
 
     /// When `handle_timeout` wants to be called.
     pub fn poll_timeout(&self) -> Option<u64> {
-        [self.deadline, self.lookup_deadline, self.next_ping, self.data_due(), self.repeat_due()].into_iter().flatten().min()
+        let times = [self.deadline, self.lookup_deadline, self.next_ping, self.fence_deadline, self.data_due(), self.repeat_due()];
+        times.into_iter().flatten().min()
     }
 
     /// Next event.
@@ -275,7 +281,7 @@ impl Connection {
         if let Some(summary) = &mut self.summary {
             summary.tsih = tsih;
         }
-        self.negotiated = login.negotiated();
+        self.negotiated = self.shared.agree(login.negotiated());
         self.push_login(response, text);
         self.deadline = None;
         let interval = self.ping_interval();
@@ -291,22 +297,6 @@ impl Connection {
         response.next_stage = 0;
         self.push_login(response, Vec::new());
         self.close(&refusal_reason(status));
-    }
-
-    /// A task management function ended.
-    pub fn function_response(&mut self, tag: u32, response: FunctionCode) {
-        if self.logging_out == Some(tag) {
-            self.logging_out = None;
-            return self.finish_logout(tag, response.response == FunctionCode::COMPLETE.response);
-        }
-        let Some(at) = self.shared.functions.iter().position(|(function, _)| *function == tag) else {
-            // Our own request to end a task with damaged data.
-            self.answer_failed(tag);
-            return;
-        };
-        let (_, counted) = self.shared.functions.remove(at);
-        self.shared.active -= u32::from(counted);
-        self.push_function_response(tag, response);
     }
 
     /// Digests of the PDUs that arrive from now on: header, data. Give them to the `Receiver` at every `Piece::End`.
@@ -358,7 +348,8 @@ impl Connection {
         let request = LoginRequest::decode(frame.basic());
         if first.is_none() {
             self.stat_sn = request.exp_stat_sn;
-            self.shared.window = Window::new(request.cmd_sn, 1);
+            // Only the session knows what it has received, and how far one may go.
+            self.shared.window = if request.tsih == 0 { Window::new(request.cmd_sn, 1) } else { Window::closed(request.cmd_sn) };
         }
         if len > LOGIN_SEGMENT_LEN || !frame.additional().is_empty() {
             let response = login.refusal(&request, LoginStatus::INITIATOR_ERROR);
@@ -380,7 +371,10 @@ impl Connection {
         if self.parameters.is_none()
             && let Some(parameters) = login.parameters()
         {
-            self.shared.window = Window::new(login.first().map_or(request.cmd_sn, |first| first.cmd_sn), parameters.max_queue_cmd);
+            let first = login.first().unwrap_or(request);
+            if first.tsih == 0 {
+                self.shared.window = Window::new(first.cmd_sn, parameters.max_queue_cmd);
+            }
             self.parameters = Some(parameters.clone());
         }
         match step {
@@ -436,16 +430,17 @@ impl Connection {
     }
 
     /// Nothing is taken any more; the answer waits for the end of commands.
-    pub(super) fn begin_logout(&mut self, tag: u32) {
+    pub(super) fn begin_logout(&mut self, logout: Logout) {
         self.phase = Phase::Closing;
         self.stop();
-        self.logging_out = Some(tag);
+        self.logging_out = Some(logout);
     }
 
     fn stop(&mut self) {
         self.deadline = None;
         self.lookup_deadline = None;
         self.next_ping = None;
+        self.fence_deadline = None;
     }
 
     pub(super) fn push(&mut self, header: Header, data: Vec<u8>, stat_sn: StatSn) {
@@ -532,9 +527,7 @@ impl Connection {
 
     /// Removes a task without answer; what the initiator still sends for it will be thrown away.
     pub(super) fn drop_task(&mut self, tag: u32) {
-        let Some((counted, sequences)) = self.shared.tasks.remove(tag, |task| (task.counted, task.transfer.open_sequences())) else { return };
-        self.shared.active -= u32::from(counted);
-        self.shared.owed.add(tag, sequences);
+        self.shared.drop_task(tag);
     }
 
     /// Brings the first `len` bytes of data-out; [`Event::DataReady`] when they are there.
@@ -550,10 +543,13 @@ impl Connection {
     /// A second answer, or one for a task that is not there, changes nothing.
     pub fn respond(&mut self, tag: u32, reply: Reply) {
         let Some(task) = self.shared.tasks.get_mut(tag) else { return };
-        if task.reply.is_none() && task.command.is_none() {
+        if task.lost {
+            self.drop_task(tag);
+        } else if task.runs() {
             task.reply = Some(task.refused.map_or(reply, super::reply::refusal));
             self.queue_reply(tag);
         }
+        self.continue_logout(true);
     }
 
     /// The task was aborted: no response. Data on their way to it will be thrown away.
@@ -563,12 +559,13 @@ impl Connection {
         if !self.answer_failed(tag) {
             self.drop_task(tag);
         }
+        self.continue_logout(true);
     }
 
     /// The answer of a delivered task that the connection itself ends. False: it is no such task.
-    fn answer_failed(&mut self, tag: u32) -> bool {
-        let Some(task) = self.shared.tasks.get_mut(tag) else { return false };
-        let (Some(code), None, None) = (task.refused, &task.command, &task.reply) else { return false };
+    pub(super) fn answer_failed(&mut self, tag: u32) -> bool {
+        let Some(task) = self.shared.tasks.get_mut(tag).filter(|task| !task.lost && task.runs()) else { return false };
+        let Some(code) = task.refused else { return false };
         task.reply = Some(super::reply::refusal(code));
         self.queue_reply(tag);
         true

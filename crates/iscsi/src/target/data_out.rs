@@ -33,11 +33,11 @@ impl Connection {
     /// True when the initiator owes a sequence of Data-Out that lacks at least `least` bytes, and may send as many in one PDU: it is worth receiving the
     /// next header alone, so that its data can be received in their place.
     pub fn awaits_data(&mut self, least: u32) -> bool {
-        self.awaits_sequences() && self.negotiated.max_recv_data_segment_length >= least && self.shared.tasks.lack(least)
+        self.awaits_sequences() && self.negotiated.max_recv_data_segment_length >= least && self.shared.tasks.lack(self.seat, least)
     }
 
     fn awaits_sequences(&mut self) -> bool {
-        self.awaited.sequences = self.awaited.sequences && self.shared.tasks.lack(1);
+        self.awaited.sequences = self.awaited.sequences && self.shared.tasks.lack(self.seat, 1);
         self.awaited.sequences
     }
 
@@ -81,7 +81,8 @@ impl Connection {
         let len = frame.data_segment_length();
         let pdu = DataOut::decode(frame.basic());
         self.counters.data_out_pdus += 1;
-        if self.shared.tasks.get(pdu.tag).is_none() {
+        // Data belong to the connection of their command (RFC 7143 4.2.5.1).
+        if self.shared.tasks.get(pdu.tag).is_none_or(|task| task.seat != self.seat) {
             if !self.shared.owed.has(pdu.tag) {
                 return self.refuse(frame, RejectReason::PROTOCOL_ERROR);
             }
@@ -117,7 +118,7 @@ impl Connection {
     /// The data are in their place, or thrown away.
     pub(super) fn data_out_complete(&mut self, pdu: &DataOut, len: u32) {
         self.awaited.progress();
-        let Some(task) = self.shared.tasks.get_mut(pdu.tag) else {
+        let Some(task) = self.shared.tasks.get_mut(pdu.tag).filter(|task| task.seat == self.seat) else {
             // Aborted while this PDU was on its way.
             if pdu.is_final {
                 self.shared.owed.end_sequence(pdu.tag);
@@ -148,7 +149,7 @@ impl Connection {
         let mut next_tag = self.shared.transfer_tag;
         let awaits = self.awaits_sequences();
         let Some(task) = self.shared.tasks.get_mut(tag) else { return };
-        if task.reply.is_some() || task.refused.is_some() {
+        if task.reply.is_some() || task.refused.is_some() || task.lost {
             return;
         }
         if task.transfer.take_ready() {

@@ -1,4 +1,4 @@
-//! Task management, NOP, logout and asynchronous messages (RFC 7143 11.5, 11.6, 11.9, 11.14, 11.15, 11.18, 11.19; RFC 7144).
+//! Task management, NOP and asynchronous messages (RFC 7143 11.5, 11.6, 11.9, 11.18, 11.19; RFC 7144).
 
 use alloc::vec::Vec;
 
@@ -6,17 +6,15 @@ use scsi::Lun;
 use scsi::planted::{Bug, is_planted};
 
 use super::connection::{Connection, SECOND, StatSn};
-use super::session::Waiting;
+use super::session::{Order, Seat, Waiting};
 use super::window::{Held, Position, distance};
 use crate::interface::{Event, FunctionCode, FunctionEvent};
-use crate::pdu::{
-    AsyncMessage, Header, LogoutRequest, LogoutResponse, NO_TAG, NopIn, NopOut, RejectReason, TaskManagementRequest, TaskManagementResponse,
-};
+use crate::pdu::{AsyncMessage, Header, NO_TAG, NopIn, NopOut, RejectReason, TaskManagementRequest, TaskManagementResponse};
 
 /// Most task management functions without response: each is a word and an event; real initiators have one at a time.
 const MAX_FUNCTIONS: usize = 64;
 
-const ABORT_TASK: u8 = 1;
+pub(super) const ABORT_TASK: u8 = 1;
 const ABORT_TASK_SET: u8 = 2;
 const CLEAR_TASK_SET: u8 = 4;
 const LOGICAL_UNIT_RESET: u8 = 5;
@@ -24,11 +22,48 @@ const TARGET_WARM_RESET: u8 = 6;
 const TARGET_COLD_RESET: u8 = 7;
 const TASK_REASSIGN: u8 = 8;
 const QUERY_TASK: u8 = 9;
-const NEXUS_RESET: u8 = 11;
+pub(super) const NEXUS_RESET: u8 = 11;
 const QUERY_ASYNCHRONOUS_EVENT: u8 = 12;
+
+/// 5 s for another connection to confirm what it was sent, as long as a function itself may take.
+const FENCE_TIMEOUT: u64 = 5 * SECOND;
+/// A deadline that is counted from the next look at the clock on.
+const UNSET: u64 = 0;
 
 /// iSCSIProtocolLevel of RFC 7144.
 const RFC_7144: u32 = 2;
+
+/// A task management request without response.
+#[derive(Debug)]
+pub(super) struct Function {
+    pub(super) request: TaskManagementRequest,
+    /// The connection it came on, which its response takes, too.
+    pub(super) seat: Seat,
+    /// It counts against the window.
+    pub(super) counted: bool,
+    /// It ends the tasks of a set.
+    pub(super) is_of_set: bool,
+    /// Requests with a lower CmdSN have not come yet.
+    pub(super) waits: bool,
+    /// What is answered when the answers before it have arrived on the other connections.
+    pub(super) code: Option<FunctionCode>,
+}
+
+impl Function {
+    fn new(request: &TaskManagementRequest, seat: Seat) -> Function {
+        let (one_unit, all_units) = scope(request.function);
+        Function { request: *request, seat, counted: false, is_of_set: one_unit || all_units, waits: false, code: None }
+    }
+}
+
+/// What another connection has to confirm before a function is answered (RFC 7143 4.2.3.2 d): a ping that it answers has taken everything before along.
+#[derive(Debug)]
+pub(super) struct Fence {
+    pub(super) seat: Seat,
+    pub(super) transfer_tag: u32,
+    /// Tag of the function.
+    pub(super) function: u32,
+}
 
 impl FunctionCode {
     /// Function complete (RFC 7143 11.6.1).
@@ -59,23 +94,30 @@ impl Connection {
             self.reject(header, RejectReason::IMMEDIATE_COMMAND_REJECT);
             return;
         }
+        let mut function = Function::new(request, self.seat);
+        function.waits = self.shared.companions > 0 && function.is_of_set && self.shared.lacks_before(request);
         match request.function {
             // The functions of RFC 7144 are there for whom negotiated them.
             QUERY_TASK..=QUERY_ASYNCHRONOUS_EVENT if self.negotiated.protocol_level < RFC_7144 => {
                 self.push_function_response(request.tag, FunctionCode::NOT_SUPPORTED);
             }
             TASK_REASSIGN => self.push_function_response(request.tag, FunctionCode::REASSIGNMENT_NOT_SUPPORTED),
-            ABORT_TASK..=QUERY_ASYNCHRONOUS_EVENT => self.deliver_function(request),
+            // On its way on another connection may be what the function is to end (RFC 7143 4.2.3.2 b).
+            ABORT_TASK..=QUERY_ASYNCHRONOUS_EVENT if function.waits => self.shared.functions.push(function),
+            ABORT_TASK..=QUERY_ASYNCHRONOUS_EVENT => self.deliver_function(function),
             _ => self.push_function_response(request.tag, FunctionCode::NOT_SUPPORTED),
         }
     }
 
-    fn deliver_function(&mut self, request: &TaskManagementRequest) {
-        let referenced_lost = request.function == ABORT_TASK && self.lose_referenced(request);
-        self.lose_set(request);
-        let counted = !request.immediate;
-        self.shared.active += u32::from(counted);
-        self.shared.functions.push((request.tag, counted));
+    /// All commands before the function have come.
+    pub(super) fn deliver_function(&mut self, mut function: Function) {
+        let request = function.request;
+        let referenced_lost = request.function == ABORT_TASK && self.lose_referenced(&request);
+        self.lose_set(&request);
+        function.counted = !request.immediate;
+        function.waits = false;
+        self.shared.active += u32::from(function.counted);
+        self.shared.functions.push(function);
         self.tell(Event::Function(FunctionEvent {
             tag: request.tag,
             function: request.function,
@@ -116,12 +158,11 @@ impl Connection {
     /// Functions on sets end the commands before them that wait for their turn, and those whose answer waits for data: no answer may come after that of the
     /// function (RFC 7143 4.2.2.3.3, response fence).
     fn lose_set(&mut self, request: &TaskManagementRequest) {
-        let one_unit = matches!(request.function, ABORT_TASK_SET | CLEAR_TASK_SET | LOGICAL_UNIT_RESET);
-        let all_units = matches!(request.function, TARGET_WARM_RESET | TARGET_COLD_RESET | NEXUS_RESET);
+        let (one_unit, all_units) = scope(request.function);
         if !one_unit && !all_units {
             return;
         }
-        for tag in self.shared.tasks.answers_that_wait((!all_units).then_some(request.lun)) {
+        for tag in self.shared.tasks.tags(|task| task.waits_to_answer() && (all_units || task.lun == request.lun)) {
             self.drop_task(tag);
         }
         let tasks = &self.shared.tasks;
@@ -136,6 +177,49 @@ impl Connection {
         }
     }
 
+    /// A task management function ended.
+    pub fn function_response(&mut self, tag: u32, response: FunctionCode) {
+        if self.logging_out.is_some_and(|logout| logout.tag == tag) {
+            return self.finish_logout(response == FunctionCode::COMPLETE);
+        }
+        match self.shared.functions.iter_mut().find(|function| function.request.tag == tag) {
+            // Our own request to end a task: its data were damaged, or its connection logs out.
+            None => {
+                self.answer_failed(tag);
+                let ended = response == FunctionCode::COMPLETE || response == FunctionCode::TASK_DOES_NOT_EXIST;
+                self.continue_logout(ended);
+            }
+            Some(function) if self.shared.companions > 0 && function.is_of_set => {
+                function.code = Some(response);
+                self.shared.orders.push(Order::Fence(tag));
+            }
+            Some(_) => self.end_function(tag, response),
+        }
+    }
+
+    pub(super) fn end_function(&mut self, tag: u32, response: FunctionCode) {
+        self.shared.remove_function(tag);
+        self.push_function_response(tag, response);
+    }
+
+    /// Has the initiator confirm everything that was sent here until now.
+    pub(super) fn ask_for_fence(&mut self, function: u32) {
+        let transfer_tag = self.new_transfer_tag();
+        self.shared.fences.push(Fence { seat: self.seat, transfer_tag, function });
+        self.fence_deadline.get_or_insert(UNSET);
+        let pdu = NopIn { tag: NO_TAG, transfer_tag, ..NopIn::default() };
+        self.push(pdu.encode(), Vec::new(), StatSn::Show);
+    }
+
+    /// A fence that is not confirmed in time ends its connection. The time begins with the first call after it was asked for.
+    pub(super) fn fence_timeout(&mut self, now: u64) {
+        match self.fence_deadline {
+            Some(UNSET) => self.fence_deadline = Some(now.saturating_add(FENCE_TIMEOUT)),
+            Some(due) if now >= due => self.close("the initiator does not answer NOP-In"),
+            _ => {}
+        }
+    }
+
     pub(super) fn push_function_response(&mut self, tag: u32, code: FunctionCode) {
         let pdu = TaskManagementResponse { tag, response: code.response, additional: code.additional, ..TaskManagementResponse::default() };
         self.push(pdu.encode(), Vec::new(), StatSn::Take);
@@ -145,6 +229,11 @@ impl Connection {
     pub(super) fn nop_out(&mut self, request: &NopOut, data: &[u8], now: u64) {
         if request.tag == NO_TAG {
             self.unanswered_pings = 0;
+            let seat = self.seat;
+            self.shared.fences.retain(|fence| fence.seat != seat || fence.transfer_tag != request.transfer_tag);
+            if !self.shared.fences.iter().any(|fence| fence.seat == seat) {
+                self.fence_deadline = None;
+            }
             let interval = self.ping_interval();
             self.next_ping = (interval > 0).then(|| now.saturating_add(interval));
             return;
@@ -172,78 +261,17 @@ impl Connection {
         self.next_ping = Some(now.saturating_add(self.ping_interval()));
     }
 
-    pub(super) fn logout(&mut self, request: &LogoutRequest, header: &Header) {
-        const SESSION: u8 = 0;
-        const CONNECTION: u8 = 1;
-        const RECOVERY: u8 = 2;
-        const UNKNOWN_CID: u8 = 1;
-        const RECOVERY_NOT_SUPPORTED: u8 = 2;
-        if self.is_tag_in_use(request.tag) {
-            self.reject(header, RejectReason::TASK_IN_PROGRESS);
-            return;
-        }
-        let own = self.summary.as_ref().is_some_and(|summary| summary.cid == request.cid);
-        let response = match request.reason {
-            SESSION => 0,
-            CONNECTION if own => 0,
-            CONNECTION => UNKNOWN_CID,
-            RECOVERY => RECOVERY_NOT_SUPPORTED,
-            _ => {
-                self.reject(header, RejectReason::INVALID_PDU_FIELD);
-                return;
-            }
-        };
-        if response != 0 {
-            return self.push_logout_response(request.tag, response);
-        }
-        if !self.end_tasks_before_logout(request.tag) {
-            self.push_logout_response(request.tag, response);
-            self.logged_out();
-        }
-    }
-
-    /// Commands end with a logout, and nothing of them may land after its answer: what did not begin goes; for the rest the unit is asked for an I_T nexus
-    /// reset in the name of the logout. False: there is nothing to wait for.
-    fn end_tasks_before_logout(&mut self, tag: u32) -> bool {
-        self.shared.window.lose(None, |waiting| matches!(waiting, Waiting::Command(_)));
-        for unstarted in self.shared.tasks.unstarted() {
-            self.drop_task(unstarted);
-        }
-        for unsaid in self.shared.tasks.answers_that_wait(None) {
-            self.drop_task(unsaid);
-        }
-        if !self.shared.tasks.any_runs() {
-            return false;
-        }
-        self.begin_logout(tag);
-        self.tell(Event::Function(FunctionEvent { tag, function: NEXUS_RESET, lun: Lun::default(), referenced: NO_TAG, referenced_lost: false }));
-        true
-    }
-
-    /// The commands have ended, or (`cleaned` false) cannot be ended.
-    pub(super) fn finish_logout(&mut self, tag: u32, cleaned: bool) {
-        const CLEANUP_FAILED: u8 = 3;
-        self.push_logout_response(tag, if cleaned { 0 } else { CLEANUP_FAILED });
-        self.logged_out();
-    }
-
-    fn push_logout_response(&mut self, tag: u32, response: u8) {
-        let pdu = LogoutResponse {
-            response,
-            tag,
-            time_2_wait: u16::try_from(self.negotiated.default_time_2_wait).unwrap_or(u16::MAX),
-            // Nothing is kept: at ErrorRecoveryLevel 0 there is nothing to come back to.
-            time_2_retain: 0,
-            ..LogoutResponse::default()
-        };
-        self.push(pdu.encode(), Vec::new(), StatSn::Take);
-    }
-
     pub(super) fn push_async(&mut self, lun: Lun, event: u8, parameters: [u16; 3], data: Vec<u8>) {
         let [parameter_1, parameter_2, parameter_3] = parameters;
         let pdu = AsyncMessage { lun, tag: NO_TAG, event, parameter_1, parameter_2, parameter_3, ..AsyncMessage::default() };
         self.push(pdu.encode(), data, StatSn::Take);
     }
+}
+
+/// Does a function end the tasks of one logical unit, or of all?
+fn scope(function: u8) -> (bool, bool) {
+    let one_unit = matches!(function, ABORT_TASK_SET | CLEAR_TASK_SET | LOGICAL_UNIT_RESET);
+    (one_unit, matches!(function, TARGET_WARM_RESET | TARGET_COLD_RESET | NEXUS_RESET))
 }
 
 fn is_command(waiting: &Waiting, tag: u32) -> bool {

@@ -37,7 +37,7 @@ impl Connection {
     /// A PDU whose data count for nothing is over.
     pub(super) fn damaged_complete(&mut self, pdu: &DataOut) {
         self.awaited.progress();
-        if let Some(task) = self.shared.tasks.get_mut(pdu.tag) {
+        if let Some(task) = self.shared.tasks.get_mut(pdu.tag).filter(|task| task.seat == self.seat) {
             task.transfer.damage(pdu.transfer_tag);
             if pdu.is_final {
                 self.recover(pdu.tag, pdu.transfer_tag);
@@ -66,7 +66,7 @@ impl Connection {
 
     /// No data came for a while: R2Ts nobody has begun to answer are repeated, of other sequences the rest is asked for.
     pub(super) fn ask_again(&mut self) {
-        for tag in self.shared.tasks.owing() {
+        for tag in self.shared.tasks.owing(self.seat) {
             let Some(task) = self.shared.tasks.get(tag) else { continue };
             let unanswered: alloc::vec::Vec<_> = task.unanswered_requests().collect();
             let begun = task.transfer.begun();

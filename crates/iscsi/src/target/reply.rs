@@ -39,7 +39,7 @@ impl Connection {
         if self.recovers() {
             return self.next_of_kept_reply(tag);
         }
-        let task = self.shared.tasks.get_mut(tag)?;
+        let task = self.shared.tasks.get_mut(tag).filter(|task| task.seat == self.seat)?;
         let reply = task.reply.as_mut()?;
         let total = reply_len(&reply.data_in).min(task.data_in);
         if task.sent == total {

@@ -122,7 +122,7 @@ impl Connection {
     }
 
     fn data_again_from(&mut self, pdu: &SnackRequest) -> Result<(), Refusal> {
-        if let Some(task) = self.shared.tasks.get_mut(pdu.tag) {
+        if let Some(task) = self.shared.tasks.get_mut(pdu.tag).filter(|task| task.seat == self.seat) {
             if task.plan.is_none() {
                 return self.requests_again(pdu);
             }
@@ -170,7 +170,7 @@ impl Connection {
             return Err(Refusal::new(RejectReason::INVALID_PDU_FIELD));
         }
         let invalid = || Refusal::new(RejectReason::INVALID_DATA_ACK);
-        let (acknowledged, next) = match self.shared.tasks.acknowledged_by(pdu.transfer_tag) {
+        let (acknowledged, next) = match self.shared.tasks.acknowledged_by(self.seat, pdu.transfer_tag) {
             Some(task) => (&mut task.acknowledged, task.data_sn),
             None => {
                 let answer = self.retention.answer_acknowledged_by(pdu.transfer_tag).ok_or_else(invalid)?;
@@ -190,7 +190,7 @@ impl Connection {
             return Err(Refusal::new(RejectReason::INVALID_PDU_FIELD));
         }
         let segment = self.negotiated.max_xmit_data_segment_length;
-        if let Some(task) = self.shared.tasks.get_mut(pdu.tag).filter(|task| task.data_in > 0) {
+        if let Some(task) = self.shared.tasks.get_mut(pdu.tag).filter(|task| task.seat == self.seat && task.data_in > 0) {
             task.snack_tag = pdu.transfer_tag;
             if let Some(plan) = &mut task.plan {
                 *plan = plan.resegmented(task.acknowledged, segment);
@@ -249,7 +249,7 @@ impl Connection {
     /// The next PDU of a reply that is kept: as [`Connection::next_of_reply`], but cut by a plan, and with the status in a PDU of its own.
     pub(super) fn next_of_kept_reply(&mut self, tag: u32) -> Option<Transmit> {
         let transfer_tag = super::connection::next_transfer_tag(self.shared.transfer_tag);
-        let task = self.shared.tasks.get_mut(tag)?;
+        let task = self.shared.tasks.get_mut(tag).filter(|task| task.seat == self.seat)?;
         let plan = *task.plan.get_or_insert_with(|| {
             self.shared.transfer_tag = transfer_tag;
             task.acknowledged = task.data_sn;

@@ -5,12 +5,17 @@ use alloc::vec::Vec;
 use scsi::Asc;
 
 use super::retention::DataPlan;
+use super::session::Seat;
 use super::transfer::{Request, Transfer};
 use crate::interface::{CommandEvent, Reply, ReplyData};
 
 /// A task from its SCSI Command to its last PDU.
 #[derive(Debug, Default)]
 pub struct Task {
+    /// The connection it came on: its data and its answer go there.
+    pub seat: Seat,
+    /// That connection is gone: the unit ends the task, and nobody hears of it.
+    pub lost: bool,
     /// The command, until it is delivered.
     pub command: Option<CommandEvent>,
     /// Delivered out of order.
@@ -71,6 +76,11 @@ impl Task {
     /// R2Ts of which no data have come.
     pub fn unanswered_requests(&self) -> impl Iterator<Item = (u32, Request)> + '_ {
         self.requests.iter().filter(|(_, request)| self.transfer.is_untouched(request.transfer_tag)).copied()
+    }
+
+    /// It was delivered, and has not ended.
+    pub fn runs(&self) -> bool {
+        self.command.is_none() && self.reply.is_none()
     }
 
     /// Ready for another command; memory is kept.
@@ -136,39 +146,31 @@ impl TaskTable {
         Some(result)
     }
 
-    /// Tags of tasks whose answers wait for data, of one logical unit or of all.
-    pub fn answers_that_wait(&self, lun: Option<scsi::Lun>) -> Vec<u32> {
-        let waits = |task: &Task| task.waits_to_answer() && lun.is_none_or(|lun| task.lun == lun);
-        self.index.iter().filter(|(_, slot)| waits(&self.slots[slot_index(*slot)])).map(|(tag, _)| *tag).collect()
+    /// Tags of the tasks that `chosen` picks, ascending.
+    pub fn tags(&self, mut chosen: impl FnMut(&Task) -> bool) -> Vec<u32> {
+        self.index.iter().filter(|(_, slot)| chosen(&self.slots[slot_index(*slot)])).map(|(tag, _)| *tag).collect()
     }
 
-    /// Tags of tasks that were not delivered.
-    pub fn unstarted(&self) -> Vec<u32> {
-        self.index.iter().filter(|(_, slot)| self.slots[slot_index(*slot)].command.is_some()).map(|(tag, _)| *tag).collect()
+    /// Does `chosen` pick some task?
+    pub fn any(&self, mut chosen: impl FnMut(&Task) -> bool) -> bool {
+        self.index.iter().any(|(_, slot)| chosen(&self.slots[slot_index(*slot)]))
     }
 
-    /// Was some task delivered, and has not ended?
-    pub fn any_runs(&self) -> bool {
-        let runs = |task: &Task| task.command.is_none() && task.reply.is_none();
-        self.index.iter().any(|(_, slot)| runs(&self.slots[slot_index(*slot)]))
-    }
-
-    /// The task whose data-in are acknowledged under this target transfer tag.
-    pub fn acknowledged_by(&mut self, transfer_tag: u32) -> Option<&mut Task> {
-        let named = |task: &Task| task.plan.is_some_and(|plan| plan.transfer_tag == transfer_tag);
+    /// The task of a connection whose data-in are acknowledged under this target transfer tag.
+    pub fn acknowledged_by(&mut self, seat: Seat, transfer_tag: u32) -> Option<&mut Task> {
+        let named = |task: &Task| task.seat == seat && task.plan.is_some_and(|plan| plan.transfer_tag == transfer_tag);
         let (_, slot) = *self.index.iter().find(|(_, slot)| named(&self.slots[slot_index(*slot)]))?;
         self.slots.get_mut(slot_index(slot))
     }
 
-    /// Tags of tasks to which the initiator owes data that can be asked for again.
-    pub fn owing(&self) -> Vec<u32> {
-        let owes = |task: &Task| task.transfer.open_sequences() > 0 && task.refused.is_none() && task.reply.is_none();
-        self.index.iter().filter(|(_, slot)| owes(&self.slots[slot_index(*slot)])).map(|(tag, _)| *tag).collect()
+    /// Tags of tasks to which the initiator owes data on a connection that can be asked for again.
+    pub fn owing(&self, seat: Seat) -> Vec<u32> {
+        self.tags(|task| task.seat == seat && task.transfer.open_sequences() > 0 && task.refused.is_none() && task.reply.is_none())
     }
 
-    /// True when the initiator owes some task a sequence that lacks at least `least` bytes.
-    pub fn lack(&self, least: u32) -> bool {
-        self.index.iter().any(|(_, slot)| self.slots[slot_index(*slot)].transfer.lacks(least))
+    /// True when the initiator owes some task of a connection a sequence that lacks at least `least` bytes.
+    pub fn lack(&self, seat: Seat, least: u32) -> bool {
+        self.any(|task| task.seat == seat && task.transfer.lacks(least))
     }
 
     fn find(&self, tag: u32) -> Result<usize, usize> {

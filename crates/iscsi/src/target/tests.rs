@@ -12,13 +12,19 @@ use crate::framing::{Piece, Receiver, padding_of};
 use crate::interface::*;
 use crate::pdu::*;
 
-const NAME: &str = "iqn.2026-01.test:disk";
+pub(super) const NAME: &str = "iqn.2026-01.test:disk";
 
-struct Stub {
-    parameters: TargetParameters,
+pub(super) struct Stub {
+    pub(super) parameters: TargetParameters,
     authentication: Authentication,
     discovery: Authentication,
     targets: usize,
+}
+
+impl Stub {
+    pub(super) fn new(parameters: TargetParameters) -> Stub {
+        Stub { parameters, authentication: Authentication::default(), discovery: Authentication::default(), targets: 3 }
+    }
 }
 
 impl Directory for Stub {
@@ -54,7 +60,7 @@ impl Directory for Stub {
     }
 }
 
-fn parameters() -> TargetParameters {
+pub(super) fn parameters() -> TargetParameters {
     TargetParameters {
         max_recv_data_segment_length: 8192,
         header_digest: true,
@@ -137,7 +143,7 @@ impl Peer {
         Peer {
             connection: Connection::new(settings, 0),
             receiver: Receiver::new(crate::crc32c, 1 << 20),
-            stub: Stub { parameters, authentication: Authentication::default(), discovery: Authentication::default(), targets: 3 },
+            stub: Stub::new(parameters),
             digests: (false, false),
             payload: BTreeMap::new(),
             kept: BTreeMap::new(),

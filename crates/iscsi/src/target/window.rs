@@ -3,6 +3,9 @@
 use alloc::vec::Vec;
 use scsi::planted::{Bug, is_planted};
 
+/// Widest window: half of the number space would make before and after ambiguous.
+const WIDEST: u32 = 1 << 16;
+
 /// Where a CmdSN stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Position {
@@ -48,9 +51,14 @@ impl<T> Default for Window<T> {
 impl<T> Window<T> {
     /// A window of `capacity` commands that begins at `first`.
     pub fn new(first: u32, capacity: u32) -> Window<T> {
-        // Half of the number space would make before and after ambiguous.
-        let capacity = capacity.clamp(1, 1 << 16);
+        let capacity = capacity.clamp(1, WIDEST);
         Window { expected: first, maximum: first.wrapping_add(capacity - 1), capacity, held: Vec::new() }
+    }
+
+    /// A window before `first` that nothing fits into: says nothing about what a session has received, for a connection that does not belong to it yet.
+    pub fn closed(first: u32) -> Window<T> {
+        let expected = first.wrapping_sub(WIDEST);
+        Window { expected, maximum: expected.wrapping_sub(1), capacity: 0, held: Vec::new() }
     }
 
     /// ExpCmdSN.
@@ -95,6 +103,16 @@ impl<T> Window<T> {
         {
             self.held.insert(index, (number, item));
         }
+    }
+
+    /// The held item whose turn it is.
+    pub fn next(&self) -> Option<&Held<T>> {
+        self.held.first().filter(|(number, _)| *number == self.expected).map(|(_, held)| held)
+    }
+
+    /// The highest number that may come.
+    pub fn maximum(&self) -> u32 {
+        self.maximum
     }
 
     /// The held item whose turn it is; its number counts as received.

@@ -78,8 +78,8 @@ impl<D: Driver> Server<D> {
 
     /// Looks at the units that the nexus can reach: those of its session's target. Each is held alone, one after the other.
     fn survey(&mut self, cell: &Arc<UnitCell>, task: TaskRef, questions: &[Question]) {
-        let link = self.nexuses.get(&task.nexus.0).and_then(|slot| self.links.get(*slot));
-        let target = link.and_then(|link| link.target.clone());
+        let bundle = self.nexuses.get(&task.nexus.0).and_then(|index| self.bundles.get(*index));
+        let target = bundle.and_then(|bundle| bundle.target.clone());
         let mut found: Vec<Vec<(Arc<UnitCell>, Answer)>> = questions.iter().map(|_| Vec::new()).collect();
         let asks = !questions.is_empty();
         for cell in target.iter().flat_map(|entry| entry.units.values()).filter(|_| asks) {

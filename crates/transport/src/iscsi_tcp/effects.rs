@@ -10,6 +10,7 @@ use scsi::{Asc, DataIn, Outcome, Sense, Status};
 use store::Store;
 use target::{Abort, Command, Effect, NexusId, TaskRef, TaskTag};
 
+use super::bundle::pair;
 use super::copies::concerns_copy;
 use super::receive::carry;
 use super::send::release;
@@ -66,16 +67,16 @@ impl<D: Driver> Server<D> {
 
     /// A command of a connection goes to its unit; one for no unit goes to LUN 0, which answers for it.
     pub(super) fn command(&mut self, slot: usize, event: &CommandEvent) {
-        let Some(link) = self.links.get_mut(slot) else { return };
+        let Some((link, bundle)) = pair(&mut self.links, &mut self.bundles, slot) else { return };
         self.counters.commands += 1;
-        let units = link.target.as_ref().map(|entry| &entry.units);
+        let units = bundle.target.as_ref().map(|entry| &entry.units);
         let unit = units.and_then(|units| units.get(&event.lun.number()?));
         let unit_exists = unit.is_some();
         let cell = unit.or_else(|| units.and_then(|units| units.get(&0))).cloned();
         let reports_luns = event.cdb.as_bytes().first() == Some(&REPORT_LUNS);
         let numbers = units.filter(|_| reports_luns).map(|units| units.keys().copied().collect::<Vec<u64>>()).unwrap_or_default();
         link.task_or_new(event.tag);
-        let (Some(cell), Some(nexus)) = (cell, link.nexus) else {
+        let (Some(cell), Some(nexus)) = (cell, bundle.nexus) else {
             return self.answer(slot, event.tag, Outcome::check(Sense::illegal(Asc::LOGICAL_UNIT_NOT_SUPPORTED)), None);
         };
         let Some(task) = link.task(event.tag) else { return };
@@ -99,7 +100,8 @@ impl<D: Driver> Server<D> {
 
     /// REPORT LUNS through one unit tells what REPORTED LUNS DATA HAS CHANGED announces on the others (SPC-4 6.33).
     fn inventory_told(&mut self, slot: usize, nexus: NexusId, asked: &Arc<UnitCell>) {
-        let Some(entry) = self.links.get(slot).and_then(|link| link.target.clone()) else { return };
+        let index = self.links.get(slot).and_then(|link| link.bundle);
+        let Some(entry) = index.and_then(|index| self.bundles.get(index)?.target.clone()) else { return };
         for cell in entry.units.values().filter(|cell| !Arc::ptr_eq(cell, asked)) {
             cell.lock().clear_attention(nexus, REPORTED_LUNS_DATA_HAS_CHANGED);
         }
@@ -132,16 +134,26 @@ impl<D: Driver> Server<D> {
         if concerns_copy(&effect) {
             return self.copy_effect(&cell, effect);
         }
-        let slot = self.nexuses.get(&nexus.0).copied();
-        match (effect, slot) {
+        let index = self.nexuses.get(&nexus.0).copied();
+        match (effect, index) {
             (Effect::Fetch { task, len, inline }, Some(_)) => self.fetch(&cell, task, len, inline),
-            (Effect::Store { task, op, guard }, Some(slot)) => self.store(slot, cell, task, (op, guard)),
+            (Effect::Store { task, op, guard }, Some(_)) => self.store(cell, task, (op, guard)),
             // The nexus is gone, but the unit waits for the end of every operation it asked for.
             (Effect::Store { task, .. }, None) => self.work.visit(&cell, |unit, now| unit.handle_stored(task, Err(StoreFault::Gone), now)),
-            (Effect::Respond { task, outcome }, Some(slot)) => self.answer(slot, task.tag.0, outcome, Some(&cell)),
-            (Effect::Aborted { task, why }, Some(slot)) => self.aborted(slot, task.tag.0, why, &cell),
-            (Effect::FunctionDone { tag, response, .. }, Some(slot)) => self.function_done(slot, tag.0, response),
-            (Effect::Drop { .. }, Some(slot)) => self.close(slot, true, "cut by a fault rule"),
+            (Effect::Respond { task, outcome }, Some(index)) => match self.holder(index, task.tag.0) {
+                Some(slot) => self.answer(slot, task.tag.0, outcome, Some(&cell)),
+                None => self.forget_lost(index, task.tag.0),
+            },
+            (Effect::Aborted { task, why }, Some(index)) => match self.holder(index, task.tag.0) {
+                Some(slot) => self.aborted(slot, task.tag.0, why, &cell),
+                None => self.forget_lost(index, task.tag.0),
+            },
+            (Effect::FunctionDone { tag, response, .. }, Some(index)) => self.function_done(index, tag.0, response),
+            (Effect::Drop { .. }, Some(index)) => {
+                for slot in self.members(index) {
+                    self.close(slot, true, "cut by a fault rule");
+                }
+            }
             (_, _) => {}
         }
     }
@@ -162,6 +174,11 @@ impl<D: Driver> Server<D> {
         self.runnable.push_back(slot);
     }
 
+    /// The connection of a session that has a task.
+    fn holder(&self, index: usize, tag: u32) -> Option<usize> {
+        self.bundles.get(index)?.holder(&self.links, tag)
+    }
+
     /// Brings the first `len` bytes of a task's data-out.
     pub(super) fn fetch(&mut self, cell: &Arc<UnitCell>, reference: TaskRef, len: u32, inline: bool) {
         let Some((slot, key, task)) = self.find(reference) else { return };
@@ -179,15 +196,15 @@ impl<D: Driver> Server<D> {
     }
 
     fn fetch_into_place(&mut self, slot: usize, tag: u32, len: u32) {
-        if let Some(link) = self.links.get_mut(slot) {
-            link.core.fetch(tag, len);
+        if let Some((_, bundle)) = pair(&mut self.links, &mut self.bundles, slot) {
+            bundle.core.fetch(tag, len);
         }
         self.stir(slot);
     }
 
     /// Begins a store operation.
-    fn store(&mut self, slot: usize, cell: Arc<UnitCell>, reference: TaskRef, op: Guarded) {
-        let Some((_, key, task)) = self.find(reference) else {
+    fn store(&mut self, cell: Arc<UnitCell>, reference: TaskRef, op: Guarded) {
+        let Some((slot, key, task)) = self.find(reference) else {
             return self.work.visit(&cell, |unit, now| unit.handle_stored(reference, Err(StoreFault::Gone), now));
         };
         task.reference = Some(reference);
@@ -278,9 +295,10 @@ impl<D: Driver> Server<D> {
         }
     }
 
-    /// The task a unit speaks of. Two tasks of a connection never have one tag at a time.
+    /// The task a unit speaks of, and its connection. Two tasks of a session never have one tag at a time.
     fn find(&mut self, reference: TaskRef) -> Option<(usize, LinkKey, &mut super::link::Task)> {
-        let slot = *self.nexuses.get(&reference.nexus.0)?;
+        let index = *self.nexuses.get(&reference.nexus.0)?;
+        let slot = if reference.part { self.any_member(index)? } else { self.holder(index, reference.tag.0)? };
         let link = self.links.get_mut(slot)?;
         let key = link.key;
         let task = match reference.part {
@@ -331,7 +349,10 @@ impl<D: Driver> Server<D> {
     fn give_kept_back(&mut self) {
         if self.keeps {
             for (_, link) in &mut self.links {
-                while link.let_go() {}
+                let bundle = link.bundle.and_then(|index| self.bundles.get_mut(index));
+                if let Some(core) = bundle.and_then(|bundle| bundle.core.at(link.seat)) {
+                    while link.let_go(core) {}
+                }
             }
         }
     }
@@ -375,9 +396,9 @@ impl<D: Driver> Server<D> {
             // The connection lives, so it is the unit that went.
             Abort::NexusLost => self.answer(slot, tag, Outcome::check(Sense::illegal(Asc::LOGICAL_UNIT_NOT_SUPPORTED)), Some(cell)),
             Abort::ByOwnNexus | Abort::ByOther { respond: false } => {
-                if let Some(link) = self.links.get_mut(slot) {
+                if let Some((link, bundle)) = pair(&mut self.links, &mut self.bundles, slot) {
                     link.remove_task(tag);
-                    link.core.forget(tag);
+                    bundle.core.forget(tag);
                 }
                 self.stir(slot);
             }
@@ -386,7 +407,7 @@ impl<D: Driver> Server<D> {
 
     /// Ends a task with an answer.
     fn answer(&mut self, slot: usize, tag: u32, outcome: Outcome, cell: Option<&Arc<UnitCell>>) {
-        let Some(link) = self.links.get_mut(slot) else { return };
+        let Some((link, bundle)) = pair(&mut self.links, &mut self.bundles, slot) else { return };
         let Some(task) = link.task(tag) else { return };
         self.counters.responses += 1;
         let sense = match &outcome.sense {
@@ -404,7 +425,7 @@ impl<D: Driver> Server<D> {
         } else {
             link.remove_task(tag);
         }
-        link.core.respond(tag, Reply { status: outcome.status.0, sense, data_in, data_out: outcome.data_out });
+        bundle.core.respond(tag, Reply { status: outcome.status.0, sense, data_in, data_out: outcome.data_out });
         self.stir(slot);
     }
 }

@@ -31,28 +31,33 @@ enum Scope {
 
 impl<D: Driver> Server<D> {
     pub(super) fn function(&mut self, slot: usize, event: FunctionEvent) {
-        let Some((nexus, entry)) = self.links.get(slot).and_then(|link| Some((link.nexus?, link.target.clone()?))) else {
-            return self.answer_function(slot, event.tag, code(REJECTED));
+        let Some((link, index)) = self.links.get(slot).and_then(|link| Some((link.key, link.bundle?))) else { return };
+        let session = self.bundles.get(index).and_then(|bundle| Some((bundle.nexus?, bundle.target.clone()?)));
+        let Some((nexus, entry)) = session else {
+            return self.answer_function(index, event.tag, code(REJECTED));
         };
+        let pending = |cold| PendingFunction { tag: event.tag, link, remaining: 0, code: code(COMPLETE), cold };
         match scope(&event) {
-            Scope::Answer(response) => self.answer_function(slot, event.tag, code(response)),
+            Scope::Answer(response) => self.answer_function(index, event.tag, code(response)),
             Scope::Unit(kind) => match event.lun.number().and_then(|number| entry.units.get(&number)) {
-                Some(cell) => self.begin_function(slot, nexus, event.tag, kind, false, std::slice::from_ref(cell)),
-                None => self.answer_function(slot, event.tag, code(LUN_DOES_NOT_EXIST)),
+                Some(cell) => self.begin_function(index, nexus, pending(false), kind, std::slice::from_ref(cell)),
+                None => self.answer_function(index, event.tag, code(LUN_DOES_NOT_EXIST)),
             },
             Scope::Target { kind, cold } => {
                 let cells: Vec<Arc<UnitCell>> = entry.units.values().cloned().collect();
-                self.begin_function(slot, nexus, event.tag, kind, cold, &cells);
+                self.begin_function(index, nexus, pending(cold), kind, &cells);
             }
         }
     }
 
-    fn begin_function(&mut self, slot: usize, nexus: NexusId, tag: u32, kind: FunctionKind, cold: bool, cells: &[Arc<UnitCell>]) {
+    fn begin_function(&mut self, index: usize, nexus: NexusId, mut pending: PendingFunction, kind: FunctionKind, cells: &[Arc<UnitCell>]) {
+        let tag = pending.tag;
         if cells.is_empty() {
-            return self.answer_function(slot, tag, code(COMPLETE));
+            return self.answer_function(index, tag, code(COMPLETE));
         }
-        if let Some(link) = self.links.get_mut(slot) {
-            link.functions.push(PendingFunction { tag, remaining: cells.len(), code: code(COMPLETE), cold });
+        pending.remaining = cells.len();
+        if let Some(bundle) = self.bundles.get_mut(index) {
+            bundle.functions.push(pending);
         }
         for cell in cells {
             self.work.visit(cell, |unit, now| unit.handle_function(Function { nexus, tag: TaskTag(tag), kind }, now));
@@ -60,10 +65,11 @@ impl<D: Driver> Server<D> {
     }
 
     /// A unit has finished its part of a function.
-    pub(super) fn function_done(&mut self, slot: usize, tag: u32, response: FunctionResponse) {
-        let Some(link) = self.links.get_mut(slot) else { return };
-        let Some(index) = link.functions.iter().position(|function| function.tag == tag) else { return };
-        let pending = &mut link.functions[index];
+    pub(super) fn function_done(&mut self, index: usize, tag: u32, response: FunctionResponse) {
+        let Some(bundle) = self.bundles.get_mut(index) else { return };
+        // Nobody asked when a connection was lost and its tasks ended.
+        let Some(at) = bundle.functions.iter().position(|function| function.tag == tag) else { return };
+        let pending = &mut bundle.functions[at];
         let part = code_of(response);
         if pending.code.response == COMPLETE {
             pending.code = part;
@@ -72,20 +78,25 @@ impl<D: Driver> Server<D> {
         if pending.remaining > 0 {
             return;
         }
-        let pending = link.functions.swap_remove(index);
-        let tid = link.tid;
-        self.answer_function(slot, tag, pending.code);
+        let pending = bundle.functions.swap_remove(at);
+        let tid = bundle.tid;
+        self.answer_function(index, tag, pending.code);
         if pending.cold {
-            self.drain(slot, "TARGET COLD RESET");
+            let slot = pending.link.slot as usize;
+            if self.links.get(slot).is_some_and(|link| link.key == pending.link) {
+                self.drain(slot, "TARGET COLD RESET");
+            }
             tid.map(|tid| self.hub.close_target_sessions(tid));
         }
     }
 
-    fn answer_function(&mut self, slot: usize, tag: u32, code: FunctionCode) {
-        if let Some(link) = self.links.get_mut(slot) {
-            link.core.function_response(tag, code);
+    fn answer_function(&mut self, index: usize, tag: u32, code: FunctionCode) {
+        if let Some(bundle) = self.bundles.get_mut(index) {
+            bundle.core.function_response(tag, code);
         }
-        self.stir(slot);
+        for slot in self.members(index) {
+            self.stir(slot);
+        }
     }
 }
 

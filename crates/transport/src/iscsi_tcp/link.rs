@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use iscsi::framing::MAX_DATA_SEGMENT;
-use iscsi::target::Connection;
-use iscsi::{FunctionCode, Landing, LoginSummary, Receiver, Settings};
+use iscsi::target::{Connection, Seat};
+use iscsi::{Crc32c, FunctionCode, Landing, LoginSummary, Receiver};
 use reactor::{Batch, Buffer, Handle};
 use slab::Slab;
 use store::Store;
@@ -15,7 +15,7 @@ use target::{NexusId, TaskRef};
 
 use crate::hub::LinkKey;
 use crate::limits::KEPT_BYTES;
-use crate::model::{TargetEntry, UnitCell};
+use crate::model::UnitCell;
 use crate::payload::Payload;
 use crate::session::SessionCounters;
 
@@ -51,10 +51,21 @@ pub(crate) struct Task {
 /// A task management function that several units work on.
 pub(crate) struct PendingFunction {
     pub tag: u32,
+    /// Its connection.
+    pub link: LinkKey,
     pub remaining: usize,
     pub code: FunctionCode,
     /// TARGET COLD RESET: the sessions of the target end after the answer.
     pub cold: bool,
+}
+
+/// A connection on its way to a reactor.
+pub(crate) struct Arrival {
+    pub socket: Handle,
+    pub peer: SocketAddr,
+    pub local: SocketAddr,
+    pub group_tag: u16,
+    pub counters: Arc<SessionCounters>,
 }
 
 pub(crate) struct Link {
@@ -65,7 +76,18 @@ pub(crate) struct Link {
     /// Portal group of the portal it came to.
     pub group_tag: u16,
     pub state: State,
-    pub core: Connection,
+    /// Its session in the server's `bundles`; `None`: it belongs to none any more.
+    pub bundle: Option<usize>,
+    /// Its place in that session.
+    pub seat: Seat,
+    /// Its CID, once it belongs to a session.
+    pub cid: Option<u16>,
+    /// The session of another reactor that it goes to, as soon as the driver has nothing of it.
+    pub moving: Option<NexusId>,
+    /// It is a connection of this session (TSIH) once the one with its CID has ended.
+    pub joining: Option<u16>,
+    /// It left a session that lives on, which must end its tasks.
+    pub left: bool,
     pub receiver: Receiver,
     /// Where the segment of the PDU that is arriving goes.
     pub landing: Landing,
@@ -89,19 +111,15 @@ pub(crate) struct Link {
     pub kept: VecDeque<(u32, Payload)>,
     /// Bytes of them.
     pub kept_bytes: usize,
-    pub functions: Vec<PendingFunction>,
-    pub nexus: Option<NexusId>,
-    pub tid: Option<i32>,
-    pub target: Option<Arc<TargetEntry>>,
     /// A login that waits for an older session to end.
     pub login: Option<LoginSummary>,
     /// Names of target and initiator of a login that waits to hear where the target is.
     pub asked: Option<(String, String)>,
-    /// Logins that wait for this session to end.
+    /// Logins that wait for this connection to end.
     pub waiters: Vec<(usize, LinkKey)>,
     /// Store operations of its tasks that still run.
     pub jobs: usize,
-    /// The registry and those who wait were told that the session is over.
+    /// The session and those who wait were told that the connection is over.
     pub told: bool,
     /// Requests answered since the peer last took something.
     pub unread: u32,
@@ -117,17 +135,21 @@ pub(crate) struct Link {
 
 impl Link {
     /// A connection that waits for its first Login Request; `staging` is where its bytes arrive.
-    pub fn new(key: LinkKey, socket: Handle, settings: Settings, staging: Buffer, now: u64) -> Link {
-        let receiver = Receiver::new(settings.crc32c, MAX_DATA_SEGMENT);
+    pub fn new(key: LinkKey, arrival: &Arrival, bundle: usize, crc32c: Crc32c, staging: Buffer) -> Link {
         Link {
             key,
-            socket,
-            peer: settings.peer,
-            local: settings.local,
-            group_tag: settings.group_tag,
+            socket: arrival.socket,
+            peer: arrival.peer,
+            local: arrival.local,
+            group_tag: arrival.group_tag,
             state: State::Open,
-            core: Connection::new(settings, now),
-            receiver,
+            bundle: Some(bundle),
+            seat: Seat::default(),
+            cid: None,
+            moving: None,
+            joining: None,
+            left: false,
+            receiver: Receiver::new(crc32c, MAX_DATA_SEGMENT),
             landing: Landing::None,
             inline: Vec::new(),
             staging: Some(staging),
@@ -141,10 +163,6 @@ impl Link {
             by_tag: HashMap::default(),
             kept: VecDeque::new(),
             kept_bytes: 0,
-            functions: Vec::new(),
-            nexus: None,
-            tid: None,
-            target: None,
             login: None,
             asked: None,
             waiters: Vec::new(),
@@ -155,7 +173,7 @@ impl Link {
             touched: false,
             deadline: None,
             armed: u64::MAX,
-            counters: Arc::default(),
+            counters: arrival.counters.clone(),
         }
     }
 
@@ -188,23 +206,22 @@ impl Link {
     }
 
     /// The payload of a task whose answer leaves now may be asked for again. The oldest go when there are too many bytes.
-    pub fn keep(&mut self, stat_sn: u32, payload: Payload) {
+    pub fn keep(&mut self, stat_sn: u32, payload: Payload, core: &mut Connection) {
         self.kept_bytes += payload.len();
         self.kept.push_back((stat_sn, payload));
-        while self.kept_bytes > KEPT_BYTES && self.let_go() {}
+        while self.kept_bytes > KEPT_BYTES && self.let_go(core) {}
     }
 
     /// Gives the oldest kept payload back. False: there is none.
-    pub fn let_go(&mut self) -> bool {
+    pub fn let_go(&mut self, core: &mut Connection) -> bool {
         let Some((stat_sn, payload)) = self.kept.pop_front() else { return false };
         self.kept_bytes -= payload.len();
-        self.core.let_go(stat_sn);
+        core.let_go(stat_sn);
         true
     }
 
     /// Payloads of what is acknowledged are of no more use.
-    pub fn release_acknowledged(&mut self) {
-        let acknowledged = self.core.acknowledged();
+    pub fn release_acknowledged(&mut self, acknowledged: u32) {
         while let Some((_, payload)) = self.kept.pop_front_if(|(stat_sn, _)| acknowledged.wrapping_sub(*stat_sn).cast_signed() > 0) {
             self.kept_bytes -= payload.len();
         }
@@ -220,9 +237,9 @@ impl Link {
         self.batch.is_none()
     }
 
-    /// When its timer has to fire.
-    pub fn timeout(&self) -> Option<u64> {
-        let core = if self.state == State::Open { self.core.poll_timeout() } else { None };
+    /// When its timer has to fire; `core`: when its session's.
+    pub fn timeout(&self, core: Option<u64>) -> Option<u64> {
+        let core = if self.state == State::Open { core } else { None };
         match (core, self.deadline) {
             (Some(core), Some(deadline)) => Some(core.min(deadline)),
             (core, deadline) => core.or(deadline),

@@ -6,6 +6,7 @@
 //! Ownership: a buffer is with a task, with a job (a store operation under way), or with the driver; never with two. A connection's slot is reused only
 //! when everything it lent out has come back.
 
+mod bundle;
 mod copies;
 mod effects;
 mod functions;
@@ -25,7 +26,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use iscsi::Settings;
-use reactor::{Back, Done, Driver, Handle, Op, Token};
+use iscsi::target::Session;
+use reactor::{Back, Buffer, Done, Driver, Handle, Op, Token};
 use slab::Slab;
 
 use crate::digest::crc32c;
@@ -35,9 +37,12 @@ use crate::limits::STAGING;
 use crate::medium::Job;
 use crate::model::{DEFAULT_GROUP, Model, Portal};
 use crate::payload::Pools;
+pub(crate) use login::Guest;
+
+use bundle::{Bundle, pair};
 use copies::Copy;
 use effects::Parked;
-use link::{Fixed, Link, State};
+use link::{Arrival, Fixed, Link, State};
 use throttle::Throttle;
 use work::Work;
 
@@ -81,6 +86,8 @@ pub struct Server<D: Driver> {
     edition: u64,
     listeners: Vec<Listener>,
     links: Slab<Link>,
+    bundles: Slab<Bundle>,
+    /// Sessions that have not ended, in `bundles`.
     nexuses: HashMap<u64, usize, Fixed>,
     next_serial: u32,
     pools: Pools,
@@ -147,6 +154,7 @@ impl<D: Driver> Server<D> {
             model: hub.model(),
             listeners: Vec::new(),
             links: Slab::new(),
+            bundles: Slab::new(),
             nexuses: HashMap::default(),
             next_serial: 1,
             pools: Pools::new(hub.limits()),
@@ -281,24 +289,9 @@ impl<D: Driver> Server<D> {
         }
         self.edition = edition;
         self.model = self.hub.model();
-        let slots: Vec<usize> = self.links.iter().filter(|(_, link)| link.tid.is_some()).map(|(slot, _)| slot).collect();
-        for slot in slots {
-            self.refresh_target(slot);
-        }
-    }
-
-    fn refresh_target(&mut self, slot: usize) {
-        let Some(link) = self.links.get_mut(slot) else { return };
-        let Some(tid) = link.tid else { return };
-        let entry = self.model.targets.get(&tid);
-        if let (Some(old), Some(new)) = (&link.target, entry)
-            && Arc::ptr_eq(old, new)
-        {
-            return;
-        }
-        link.target = entry.cloned();
-        if link.target.is_none() {
-            self.close(slot, false, "the target is gone");
+        let indices: Vec<usize> = self.bundles.iter().filter(|(_, bundle)| bundle.tid.is_some()).map(|(index, _)| index).collect();
+        for index in indices {
+            self.refresh_target(index);
         }
     }
 
@@ -356,12 +349,9 @@ impl<D: Driver> Server<D> {
     /// A new connection of this reactor.
     fn adopt(&mut self, socket: Handle, local: SocketAddr, remote: SocketAddr, group_tag: u16) {
         let staging = self.pools.landing.take(STAGING);
-        let Some(staging) = staging.filter(|_| !self.stopping) else {
-            self.hub.displace(remote.ip(), self.index);
-            self.driver.submit(token(Kind::Stray, 0), Op::Close { handle: socket, reset: false });
-            return;
-        };
+        let Some(staging) = staging.filter(|_| !self.stopping) else { return self.turn_away(socket, remote) };
         self.counters.connections += 1;
+        let arrival = Arrival { socket, peer: remote, local, group_tag, counters: Arc::default() };
         let settings = Settings {
             crc32c,
             peer: remote,
@@ -373,13 +363,26 @@ impl<D: Driver> Server<D> {
             data_timeout: self.hub.limits().data_timeout,
             inline_limit: INLINE_LIMIT,
         };
+        let slot = self.settle_in(&arrival, Session::new(settings, self.work.now), staging);
+        self.arm_receive(slot);
+    }
+
+    /// There is no room for a connection that was placed here.
+    fn turn_away(&mut self, socket: Handle, peer: SocketAddr) {
+        self.hub.displace(peer.ip(), self.index);
+        self.driver.submit(token(Kind::Stray, 0), Op::Close { handle: socket, reset: false });
+    }
+
+    /// A connection with a session of its own gets a slot; `staging` is where its bytes arrive.
+    fn settle_in(&mut self, arrival: &Arrival, core: Session, staging: Buffer) -> usize {
         let entry = self.links.vacant_entry();
         let slot = entry.key();
         let key = LinkKey { slot: u32::try_from(slot).unwrap_or(u32::MAX), serial: self.next_serial };
         self.next_serial = self.next_serial.wrapping_add(1);
-        entry.insert(Link::new(key, socket, settings, staging, self.work.now));
+        let bundle = self.bundles.insert(Bundle::new(core, slot));
+        entry.insert(Link::new(key, arrival, bundle, crc32c, staging));
         self.touch(slot);
-        self.arm_receive(slot);
+        slot
     }
 
     fn close_listener(&mut self, index: usize) {
@@ -401,8 +404,10 @@ impl<D: Driver> Server<D> {
                 }
                 Message::Effect { cell, effect } => self.work.queue.push_back((cell, *effect)),
                 Message::Attend { cell } => self.work.visit(&cell, |_, _| {}),
+                Message::Join(guest) => self.receive_guest(*guest),
                 Message::End { nexus, reason, waiter } => self.end_session(nexus, reason, waiter),
-                Message::Ended { link } => self.login_again(link),
+                Message::EndConnection { nexus, cid, reason } => self.end_connection(nexus, cid, reason),
+                Message::Ended { link } => self.go_on(link),
                 Message::Found { link, verdict } => self.target_found(link, verdict),
                 // Whoever asked may have given up waiting.
                 Message::Listen { portal, reply } => drop(reply.send(self.listen(portal))),
@@ -443,7 +448,7 @@ impl<D: Driver> Server<D> {
             if link.armed == at {
                 link.armed = u64::MAX;
             }
-            if link.timeout().is_some_and(|due| due <= now) {
+            if self.timeout_of(slot).is_some_and(|due| due <= now) {
                 self.link_timeout(slot);
             }
             self.arm_timer(slot);
@@ -455,7 +460,9 @@ impl<D: Driver> Server<D> {
         let Some(link) = self.links.get_mut(slot) else { return };
         match link.state {
             State::Open => {
-                link.core.handle_timeout(&DirectoryView::new(&self.model), now);
+                if let Some((link, bundle)) = pair(&mut self.links, &mut self.bundles, slot) {
+                    bundle.core.handle_timeout(link.seat, &DirectoryView::new(&self.model), now);
+                }
                 self.stir(slot);
             }
             State::Draining => self.close(slot, true, "the peer does not take the last answer"),
@@ -466,10 +473,17 @@ impl<D: Driver> Server<D> {
         }
     }
 
+    fn timeout_of(&self, slot: usize) -> Option<u64> {
+        let link = self.links.get(slot)?;
+        let bundle = link.bundle.and_then(|index| self.bundles.get(index));
+        link.timeout(bundle.and_then(|bundle| bundle.core.poll_timeout(link.seat)))
+    }
+
     /// Sets the connection's timer when it has become earlier. Later ones are looked at when they fire.
     fn arm_timer(&mut self, slot: usize) {
+        let due = self.timeout_of(slot);
         let Some(link) = self.links.get_mut(slot) else { return };
-        if let Some(at) = link.timeout()
+        if let Some(at) = due
             && at < link.armed
         {
             link.armed = at;
@@ -505,22 +519,18 @@ impl<D: Driver> Server<D> {
         if is_planted(Bug::BufferLeaks) {
             std::mem::forget(std::mem::take(&mut link.tasks));
         }
-        link.tasks.clear();
-        link.by_tag.clear();
-        link.kept.clear();
-        link.kept_bytes = 0;
-        link.functions.clear();
         link.login = None;
         link.asked = None;
-        let (socket, nexus, peer) = (link.socket, link.nexus, link.peer);
+        let (socket, peer) = (link.socket, link.peer);
         if self.throttle.admits(self.work.now) {
             tracing::info!(%peer, reason, "connection closed");
         }
-        if let Some(nexus) = nexus {
-            self.nexuses.remove(&nexus.0);
-            for cell in self.hub.detach(nexus) {
-                self.work.visit(&cell, |unit, _| unit.detach(nexus));
-            }
+        self.part(slot);
+        if let Some(link) = self.links.get_mut(slot) {
+            link.tasks.clear();
+            link.by_tag.clear();
+            link.kept.clear();
+            link.kept_bytes = 0;
         }
         // Last: a peer that sees the end is no longer listed.
         self.driver.submit(token(Kind::Close, slot), Op::Close { handle: socket, reset });
@@ -550,27 +560,15 @@ impl<D: Driver> Server<D> {
 
     /// Frees the slot when nothing of the connection is lent out any more.
     fn try_forget(&mut self, slot: usize) {
-        let Some(link) = self.links.get(slot).filter(|link| link.state == State::Closing) else { return };
-        if link.jobs == 0 {
+        let Some(link) = self.links.get_mut(slot).filter(|link| link.state == State::Closing) else { return };
+        let bundle = link.bundle.and_then(|index| self.bundles.get_mut(index));
+        let still_ends = link.left && bundle.is_some_and(|bundle| bundle.core.has_tasks(link.seat));
+        if link.jobs == 0 && !still_ends {
             self.tell_end(slot);
         }
         let Some(link) = self.links.get(slot) else { return };
         if link.jobs == 0 && link.closed && !link.receiving && !link.sending() {
             self.links.remove(slot);
-        }
-    }
-
-    /// The session is over: numbers are free again, logins that waited go on.
-    fn tell_end(&mut self, slot: usize) {
-        let Some(link) = self.links.get_mut(slot).filter(|link| !link.told) else { return };
-        link.told = true;
-        let (nexus, peer, waiters) = (link.nexus.take(), link.peer, std::mem::take(&mut link.waiters));
-        if let Some(nexus) = nexus {
-            self.hub.forget(nexus);
-        }
-        self.hub.displace(peer.ip(), self.index);
-        for (reactor, key) in waiters {
-            self.hub.force(reactor, Message::Ended { link: key });
         }
     }
 }

@@ -1,8 +1,10 @@
 //! Bytes in: from the socket through the receiver to the core and to the payload of tasks.
 
+use iscsi::target::Session;
 use iscsi::{Event, Landing, Piece};
 use reactor::{Back, Buffer, Driver, Op};
 
+use super::bundle::pair;
 use super::link::{Link, State};
 use super::{Kind, Server, token};
 use crate::directory::DirectoryView;
@@ -21,16 +23,19 @@ const TASKS: usize = 4096;
 impl<D: Driver> Server<D> {
     /// Starts a receive when none is under way and the connection may be read.
     pub(super) fn arm_receive(&mut self, slot: usize) {
-        let Some(link) = self.links.get_mut(slot) else { return };
+        let Some((link, bundle)) = pair(&mut self.links, &mut self.bundles, slot) else { return };
         if link.receiving || link.state != State::Open || (link.sending() && link.unread >= UNREAD_REPLIES) {
             return;
+        }
+        if link.moving.is_some() {
+            return self.send_guest(slot);
         }
         let socket = link.socket;
         let (buffer, from) = match link.lend_payload() {
             Some(lent) => lent,
             None => match link.staging.take() {
                 Some(mut staging) => {
-                    staging.set_len(link.receive_length());
+                    staging.set_len(link.receive_length(&mut bundle.core));
                     (staging, 0)
                 }
                 None => return,
@@ -96,7 +101,8 @@ impl<D: Driver> Server<D> {
     /// Feeds bytes to the receiver until they are used up or the connection ends. False: it ended.
     fn consume(&mut self, slot: usize, mut bytes: &[u8]) -> bool {
         loop {
-            let Some(link) = self.links.get_mut(slot).filter(|link| link.state == State::Open) else { return false };
+            let pair = pair(&mut self.links, &mut self.bundles, slot).filter(|(link, _)| link.state == State::Open);
+            let Some((link, bundle)) = pair else { return false };
             let directory = DirectoryView::new(&self.model);
             let (consumed, piece) = link.receiver.advance(bytes);
             match piece {
@@ -106,7 +112,8 @@ impl<D: Driver> Server<D> {
                     }
                 }
                 Some(Piece::Header(header)) => {
-                    link.landing = link.core.handle_header(header, &directory, self.work.now);
+                    let Some(core) = bundle.core.at(link.seat) else { return false };
+                    link.landing = core.handle_header(header, &directory, self.work.now);
                     link.inline.clear();
                     let opcode = header[0] & 0x3f;
                     let segment = u32::from_be_bytes([0, header[5], header[6], header[7]]);
@@ -129,7 +136,7 @@ impl<D: Driver> Server<D> {
                 }
                 Some(Piece::End { digest_ok }) => {
                     let inline = std::mem::take(&mut link.inline);
-                    link.core.handle_data(&inline, digest_ok, &directory, self.work.now);
+                    bundle.core.handle_data(link.seat, &inline, digest_ok, &directory, self.work.now);
                     link.inline = inline;
                     self.end_of_pdu(slot, digest_ok);
                 }
@@ -142,37 +149,45 @@ impl<D: Driver> Server<D> {
 
     fn end_of_pdu(&mut self, slot: usize, digest_ok: bool) {
         self.pump(slot);
-        let Some(link) = self.links.get_mut(slot) else { return };
+        let Some((link, bundle)) = pair(&mut self.links, &mut self.bundles, slot) else { return };
         if let (Landing::Task { tag, .. }, false) = (link.landing, digest_ok)
             && link.task(tag).is_some_and(|task| task.cell.is_none())
         {
             // Its command will never be delivered.
             link.remove_task(tag);
         }
-        if !link.kept.is_empty() {
-            link.release_acknowledged();
-        }
         link.landing = Landing::None;
-        let (header, data) = link.core.digests();
-        link.receiver.set_digests(header, data);
+        if let Some(core) = bundle.core.at(link.seat) {
+            if !link.kept.is_empty() {
+                link.release_acknowledged(core.acknowledged());
+            }
+            let (header, data) = core.digests();
+            link.receiver.set_digests(header, data);
+        }
     }
 
     fn broken(&mut self, slot: usize, reason: &str) {
-        if let Some(link) = self.links.get_mut(slot) {
-            link.core.handle_broken_stream(reason);
+        if let Some((link, bundle)) = pair(&mut self.links, &mut self.bundles, slot)
+            && let Some(core) = bundle.core.at(link.seat)
+        {
+            core.handle_broken_stream(reason);
         }
         self.pump(slot);
         self.drain(slot, reason);
     }
 
-    /// Takes the core's events.
+    /// Takes the events of the connection's session.
     pub(super) fn pump(&mut self, slot: usize) {
-        while let Some(link) = self.links.get_mut(slot).filter(|link| link.state != State::Closing) {
-            link.stirred = false;
-            let Some(event) = link.core.poll_event() else { break };
+        let Some(link) = self.links.get_mut(slot) else { return };
+        link.stirred = false;
+        let Some(index) = link.bundle else { return };
+        while let Some(bundle) = self.bundles.get_mut(index) {
+            let Some((seat, event)) = bundle.core.poll_event() else { break };
+            let lives = |slot: &usize| self.links.get(*slot).is_some_and(|link| link.state != State::Closing);
+            let Some(slot) = bundle.slot_at(seat).filter(lives) else { continue };
             match event {
                 Event::TargetAwaited { name, initiator } => self.ask_for_target(slot, name, initiator),
-                Event::LoginReady(summary) => self.login(slot, summary, false),
+                Event::LoginReady(summary) => self.login(slot, summary),
                 Event::Command(command) => self.command(slot, &command),
                 Event::DataReady { tag } => self.data_ready(slot, tag),
                 Event::Function(function) => self.function(slot, function),
@@ -187,6 +202,16 @@ impl<D: Driver> Server<D> {
             }
         }
         self.touch(slot);
+        self.touch_others(index);
+    }
+
+    /// What came on one connection may have brought an answer on another one.
+    fn touch_others(&mut self, index: usize) {
+        if self.bundles.get(index).is_some_and(|bundle| bundle.members.len() > 1) {
+            for slot in self.members(index) {
+                self.touch(slot);
+            }
+        }
     }
 }
 
@@ -221,8 +246,9 @@ fn land(
 
 impl Link {
     /// How much to receive into the staging buffer: up to the next header when a large data segment may follow it, else what is there.
-    fn receive_length(&mut self) -> usize {
-        let large = self.lone_headers < LONE_HEADERS && (self.large || self.core.awaits_data(LARGE_SEGMENT));
+    fn receive_length(&mut self, core: &mut Session) -> usize {
+        let mut awaits = || core.at(self.seat).is_some_and(|core| core.awaits_data(LARGE_SEGMENT));
+        let large = self.lone_headers < LONE_HEADERS && (self.large || awaits());
         if large { self.receiver.until_next_header().clamp(1, STAGING) } else { STAGING }
     }
 

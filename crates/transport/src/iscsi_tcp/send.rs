@@ -1,9 +1,11 @@
 //! Bytes out: PDUs of the core and payload of tasks, gathered into one send per connection.
 
 use iscsi::framing::padding_of;
+use iscsi::target::{Connection, ConnectionCounters};
 use iscsi::{Transmit, TransmitData};
 use reactor::{Back, Batch, Driver, Op, Shared};
 
+use super::bundle::pair;
 use super::link::{Link, State};
 use super::{Kind, Server, token};
 use crate::digest::crc32c;
@@ -27,11 +29,13 @@ impl<D: Driver> Server<D> {
 
     /// Sends what is ready, unless a send is under way: then its end does.
     fn flush(&mut self, slot: usize) {
-        let Some(link) = self.links.get_mut(slot).filter(|link| link.state != State::Closing) else { return };
+        let pair = pair(&mut self.links, &mut self.bundles, slot).filter(|(link, _)| link.state != State::Closing);
+        let Some((link, bundle)) = pair else { return };
+        let Some(core) = bundle.core.at(link.seat) else { return };
         let Some(mut batch) = link.batch.take() else { return };
         while batch.len() < SEND_BYTES && batch.pieces() < SEND_PIECES {
-            let Some(transmit) = link.core.poll_transmit() else { break };
-            link.encode(&mut batch, &transmit);
+            let Some(transmit) = core.poll_transmit() else { break };
+            link.encode(&mut batch, &transmit, core);
         }
         if batch.is_empty() {
             link.batch = Some(batch);
@@ -40,7 +44,7 @@ impl<D: Driver> Server<D> {
             }
             return;
         }
-        link.publish_counters();
+        link.publish_counters(core.counters());
         let socket = link.socket;
         self.driver.submit(token(Kind::Send, slot), Op::Send { socket, batch });
     }
@@ -67,7 +71,7 @@ impl<D: Driver> Server<D> {
 
 impl Link {
     /// Appends a PDU: header, header digest, data, padding, data digest.
-    fn encode(&mut self, batch: &mut Batch, transmit: &Transmit) {
+    fn encode(&mut self, batch: &mut Batch, transmit: &Transmit, core: &mut Connection) {
         batch.push_bytes(&transmit.header);
         if transmit.header_digest {
             batch.push_bytes(&crc32c(0, &transmit.header).to_le_bytes());
@@ -95,13 +99,12 @@ impl Link {
         if let Some(task) = transmit.last_of.and_then(|tag| self.remove_task(tag))
             && let Some(stat_sn) = transmit.keep_as
         {
-            self.keep(stat_sn, task.payload);
+            self.keep(stat_sn, task.payload, core);
         }
     }
 
-    fn publish_counters(&self) {
+    fn publish_counters(&self, counters: ConnectionCounters) {
         use std::sync::atomic::Ordering::Relaxed;
-        let counters = self.core.counters();
         self.counters.received_bytes.store(counters.receive_bytes, Relaxed);
         self.counters.sent_bytes.store(counters.transmit_bytes, Relaxed);
         self.counters.data_out_pdus.store(counters.data_out_pdus, Relaxed);
