@@ -236,7 +236,8 @@ impl Negotiation {
             (Key::MAX_BURST_LENGTH, length(parameters.max_burst_length)),
             (Key::FIRST_BURST_LENGTH, length(parameters.first_burst_length.min(parameters.max_burst_length))),
             (Key::DEFAULT_TIME2_WAIT, parameters.default_time_2_wait.min(3600)),
-            (Key::DEFAULT_TIME2_RETAIN, parameters.default_time_2_retain.min(3600)),
+            // With the last connection goes the session, and with each its tasks (RFC 7143 13.16: 0 says so).
+            (Key::DEFAULT_TIME2_RETAIN, 0),
             (Key::MAX_OUTSTANDING_R2T, parameters.max_outstanding_r2t.clamp(1, MAX_OUTSTANDING_R2T)),
             (Key::DATA_PDU_IN_ORDER, u32::from(parameters.data_pdu_in_order)),
             (Key::DATA_SEQUENCE_IN_ORDER, u32::from(parameters.data_sequence_in_order)),
@@ -310,8 +311,10 @@ impl Negotiation {
             let Some(key) = row.key else { continue };
             let bit = key.bit();
             // Who does not speak of recovery or further connections does not want to be asked about them.
-            let automatic = matches!(key, Key::PROTOCOL_LEVEL | Key::TASK_REPORTING | Key::ERROR_RECOVERY_LEVEL | Key::MAX_CONNECTIONS)
-                || matches!(row.kind, Kind::DeclaredNumber(..));
+            let automatic = matches!(
+                key,
+                Key::PROTOCOL_LEVEL | Key::TASK_REPORTING | Key::ERROR_RECOVERY_LEVEL | Key::MAX_CONNECTIONS | Key::DEFAULT_TIME2_RETAIN
+            ) || matches!(row.kind, Kind::DeclaredNumber(..));
             let relevant = (row.in_discovery || !self.discovery) && !(self.follows && key.leads());
             if !automatic && relevant && (self.settled | self.offered) & bit == 0 && self.wish[key.index()] != row.default {
                 self.offered |= bit;
@@ -605,7 +608,7 @@ mod tests {
             ("DefaultTime2Wait", "3600", "3600"),
             ("DefaultTime2Wait", "3601", "Reject"),
             ("DefaultTime2Retain", "0", "0"),
-            ("DefaultTime2Retain", "60", "20"),
+            ("DefaultTime2Retain", "60", "0"),
             ("MaxOutstandingR2T", "16", "1"),
             ("DataPDUInOrder", "No", "Yes"),
             ("DataSequenceInOrder", "No", "Yes"),
