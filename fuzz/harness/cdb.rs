@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use device::{Device, Errand, Extent, Medium, Parameter, PortIdentity, StoreAnswer, StoreFault, StoreOp, StoreResult, UnitSettings};
 use scsi::{Asc, BlockSize, DataIn, Lun, Outcome, RelativePort, Sense, SenseFormat, SenseKey, Status, TaskAttribute};
+use target::reservation::Reservations;
 use target::{Command, Effect, Function, FunctionKind, NexusId, NexusIdentity, PartEnd, TaskRef, TaskTag, Unit};
 
 #[path = "cdb_copies.rs"]
@@ -158,6 +159,7 @@ impl Shell {
             next_rule: 0,
             now: 0,
         };
+        shell.unit.set_keeping(bit(6));
         for place in 0..NEXUSES {
             let nexus = shell.attach(place);
             shell.nexuses.push(nexus);
@@ -344,6 +346,12 @@ impl Shell {
                     self.owe(task, Owed::Store(op));
                 }
                 Effect::Errand(errand) => self.begin_errand(errand),
+                Effect::Persist { task, bytes } => {
+                    let sound = bytes.is_empty() || Reservations::restored(&bytes).is_some_and(|found| found.kept() == bytes);
+                    assert!(sound, "what is kept cannot be read: {bytes:?}");
+                    // Every seventh or so fails.
+                    self.unit.handle_persisted(task, bytes.len() % 7 != 6, self.now);
+                }
                 Effect::Respond { task, outcome } => {
                     self.respond(task, &outcome);
                     self.part_ended(task, PartEnd::Outcome(outcome));

@@ -3,7 +3,7 @@
 //! The file is a `scuzzy.toml` with one line before it: format, sequence number and a checksum of the rest. A request that changes something is answered
 //! when a file that has the change is durable; changes that wait for a write at the same time share the next one.
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use admin::document::{Document, read};
 use sha2::{Digest, Sha256};
@@ -23,7 +23,7 @@ const TITLE: &str = "# The running configuration, kept by the daemon.";
 
 /// Writes configurations.
 pub struct Keeper {
-    folder: StateFolder,
+    folder: Arc<StateFolder>,
     progress: Mutex<Progress>,
     written: Condvar,
 }
@@ -44,7 +44,7 @@ impl Keeper {
     ///
     /// # Errors
     /// One line that names the last good copy.
-    pub fn open(folder: StateFolder, fresh: bool) -> Result<(Keeper, Option<Document>), String> {
+    pub fn open(folder: Arc<StateFolder>, fresh: bool) -> Result<(Keeper, Option<Document>), String> {
         if fresh {
             let moved = folder.set_aside(CURRENT, ASIDE);
             moved.map_err(|error| format!("cannot set {} aside: {error}", folder.path(CURRENT).display()))?;
@@ -168,7 +168,6 @@ fn cure(folder: &StateFolder, why: &str) -> String {
 #[cfg(test)]
 mod tests {
     use std::path::PathBuf;
-    use std::sync::Arc;
     use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
     use super::*;
@@ -181,7 +180,7 @@ mod tests {
         }
 
         fn open(&self, fresh: bool) -> Result<(Keeper, Option<Document>), String> {
-            Keeper::open(StateFolder::open(&self.0).expect("opens"), fresh)
+            Keeper::open(Arc::new(StateFolder::open(&self.0).expect("opens")), fresh)
         }
     }
 

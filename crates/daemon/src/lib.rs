@@ -20,6 +20,7 @@ mod plane;
 mod publish;
 mod reactors;
 mod redirect;
+mod reservation_keeper;
 mod settings;
 mod start;
 mod state;

@@ -28,6 +28,7 @@ use crate::log::LogControl;
 use crate::plane::Reactors;
 use crate::reactors::ReactorThreads;
 use crate::redirect::Programs;
+use crate::reservation_keeper::ReservationKeeper;
 use crate::settings::{MediumSettings, Portal, Settings, StartError, TargetSettings};
 use crate::state::{State, StoreFlags};
 use crate::state_folder::StateFolder;
@@ -98,8 +99,12 @@ impl Daemon {
     /// # Errors
     /// As [`Daemon::start`].
     pub fn start_with_log(settings: Settings, log: LogControl) -> Result<Running, StartError> {
-        let kept = settings.state.as_ref().map(|state| StateFolder::open(&state.folder).and_then(|folder| Keeper::open(folder, state.fresh)));
-        let (keeper, kept) = kept.transpose().map_err(StartError::Model)?.map_or((None, None), |(keeper, kept)| (Some(keeper), kept));
+        let folder = settings.state.as_ref().map(|state| StateFolder::open(&state.folder).map(Arc::new)).transpose().map_err(StartError::Model)?;
+        let fresh = settings.state.as_ref().is_some_and(|state| state.fresh);
+        let kept = folder.clone().map(|folder| Keeper::open(folder, fresh)).transpose().map_err(StartError::Model)?;
+        let (keeper, kept) = kept.map_or((None, None), |(keeper, kept)| (Some(keeper), kept));
+        let reservations = folder.map(ReservationKeeper::start).transpose();
+        let reservations = reservations.map_err(|error| StartError::Reactor(format!("cannot start the keeper of reservations: {error}")))?;
         if let (Some(_), Some(state), false) = (&kept, &settings.state, settings.targets.is_empty()) {
             let folder = state.folder.display();
             return Err(StartError::Model(format!("{folder} holds a configuration already: start without disks of your own, or with --state-fresh")));
@@ -107,10 +112,13 @@ impl Daemon {
         let socket = control_socket(&settings)?;
         let seed = settings.seed.map_or_else(random_seed, Ok)?;
         let count = settings.reactors.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, Into::into)).clamp(1, 256);
-        let state = first_state(&settings, seed)?;
+        let state = first_state(&settings, seed, reservations.clone())?;
         let hub = Hub::new(Model::new(), count, Limits::default());
         let programs = Arc::new(Programs::new());
         hub.set_redirector(programs.clone());
+        if let Some(keeper) = reservations {
+            hub.set_persister(keeper);
+        }
         let reactors = ReactorThreads::start(&hub, settings.io)?;
         let (sender, receiver) = channel();
         let stopper = Stopper(sender);
@@ -214,9 +222,10 @@ fn control_socket(settings: &Settings) -> Result<Option<lock::ControlSocket>, St
 }
 
 /// The control plane's state before anybody asks for anything.
-fn first_state(settings: &Settings, seed: u64) -> Result<State, StartError> {
+fn first_state(settings: &Settings, seed: u64, reservations: Option<Arc<ReservationKeeper>>) -> Result<State, StartError> {
     let faults = FaultBook::new(seed, settings.no_faults);
     let mut state = State::new(seed, faults, settings.nop_interval, settings.nop_count);
+    state.reservations = reservations;
     for (tid, target) in (1..).zip(&settings.targets) {
         make_target(&mut state, tid, target, &settings.portals)
             .map_err(|failure| StartError::Model(if failure.detail.is_empty() { failure.to_string() } else { failure.detail }))?;

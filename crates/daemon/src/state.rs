@@ -14,6 +14,7 @@ use transport::model::{Portal, TargetMap, UnitCell};
 
 use crate::faults::FaultBook;
 use crate::isns::{Admitted, Inputs};
+use crate::reservation_keeper::ReservationKeeper;
 use crate::tracked::{Targets, Tracked, Units};
 
 /// Most targets: bounds the model and its listing.
@@ -69,6 +70,8 @@ pub struct State {
     pub started: u64,
     /// Counts creations of targets and units: the order in which some lists are printed.
     pub created: u64,
+    /// Who keeps persistent reservations over a loss of power; none without a state folder.
+    pub reservations: Option<Arc<ReservationKeeper>>,
     /// What was published last.
     pub published: Published,
 }
@@ -107,6 +110,7 @@ impl State {
             seed,
             started: crate::plane::now(),
             created: 0,
+            reservations: None,
             published: Published::default(),
         }
     }

@@ -4,6 +4,7 @@
 //! DIR/lock                          held while a daemon uses the folder
 //! DIR/configuration.toml            the running configuration
 //! DIR/configuration.previous.toml   the one before it
+//! DIR/unit-DESIGNATOR.reservations  persistent reservations of a unit that are to outlive a loss of power
 //! ```
 //!
 //! Every file is replaced whole: whoever looks after a crash, at any moment, finds the old or the new one.
@@ -78,6 +79,17 @@ impl StateFolder {
         file.sync_all()?;
         std::fs::rename(&unfinished, self.path(name))?;
         self.folder.sync_all()
+    }
+
+    /// Removes a file, durably. Nothing happens when there is none.
+    ///
+    /// # Errors
+    /// It is there, or may come back after a crash of the machine.
+    pub fn remove(&self, name: &str) -> io::Result<()> {
+        match std::fs::remove_file(self.path(name)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => self.folder.sync_all(),
+        }
     }
 
     /// Keeps what a file holds now under a second name, too, in place of what that named before. Nothing happens when there is no such file.

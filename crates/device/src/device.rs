@@ -462,6 +462,11 @@ impl Device {
         }
     }
 
+    /// The designator that no other unit has: sixteen bytes of NAA 6.
+    pub fn unique(&self) -> [u8; 16] {
+        self.settings.unique
+    }
+
     /// Encoding of sense data: D_SENSE of the control mode page.
     pub fn sense_format(&self) -> SenseFormat {
         if self.modes.descriptor_sense() { SenseFormat::Descriptor } else { SenseFormat::Fixed }

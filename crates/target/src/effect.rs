@@ -159,6 +159,13 @@ pub enum Effect {
     },
     /// Do this to the store on behalf of the unit itself, then call `handle_errand`. One at a time.
     Errand(Errand),
+    /// Make this durable in place of what the unit kept before (nothing: forget that), then call `handle_persisted`. One at a time.
+    Persist {
+        /// For this task.
+        task: TaskRef,
+        /// What outlives a loss of power.
+        bytes: Vec<u8>,
+    },
     /// The task ended. Its payload goes with the answer, then is free.
     Respond {
         /// Which.

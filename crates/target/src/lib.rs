@@ -23,6 +23,7 @@ mod deadline;
 pub mod effect;
 mod errand;
 pub mod flight;
+mod keeping;
 pub mod management;
 pub mod nexus;
 pub mod port_groups;

@@ -4,10 +4,10 @@ use device::Step;
 use device::primary::inquiry;
 use scsi::command::Operation;
 use scsi::response::{Response, be16, be32};
-use scsi::{Asc, Lun, Outcome, Sense, SenseFormat, SenseKey};
+use scsi::{Asc, Lun, Outcome, Sense, SenseFormat, SenseKey, Status};
 
 use crate::attention::{self, REPORTED_LUNS_CHANGED};
-use crate::reservation::{Action, Reservations};
+use crate::reservation::Action;
 use crate::unit::Unit;
 use crate::{port_groups, reserve_out};
 
@@ -23,11 +23,15 @@ impl Unit {
         let outcome = match operation {
             Operation::RequestSense => self.request_sense(slot),
             Operation::ReportLuns => self.report_luns(slot),
+            // Perhaps a key is just being registered.
+            Operation::Reserve6 | Operation::Reserve10 if self.keeping.is_busy() => Outcome::status(Status::RESERVATION_CONFLICT),
             Operation::Reserve6 | Operation::Reserve10 => reserve(task.cdb(), || self.reservations.reserve(task.nexus)),
             Operation::Release6 | Operation::Release10 => reserve(task.cdb(), || self.reservations.release(task.nexus)),
             Operation::PersistentReserveInReadKeys => Outcome::inline(self.reservations.read_keys(allocation)),
             Operation::PersistentReserveInReadReservation => Outcome::inline(self.reservations.read_reservation(allocation)),
-            Operation::PersistentReserveInReportCapabilities => Outcome::inline(Reservations::report_capabilities(allocation)),
+            Operation::PersistentReserveInReportCapabilities => {
+                Outcome::inline(self.reservations.report_capabilities(allocation, self.keeping.available))
+            }
             Operation::PersistentReserveInReadFullStatus => Outcome::inline(self.reservations.read_full_status(allocation)),
             Operation::ReportTargetPortGroups => self.report_target_port_groups(slot),
             Operation::SetTargetPortGroups => return Some(port_groups::begin(task)),

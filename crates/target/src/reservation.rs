@@ -1,11 +1,12 @@
 //! Reservations of one logical unit: persistent (SPC-6 5.14) and by RESERVE (SPC-2).
 //!
-//! A registrant is an I_T nexus by name: initiator port (name and ISID) and target port. It outlives its sessions; power loss ends everything
-//! (PTPL_C = 0). The two kinds of reservation exclude each other (CRH = 0): with a key registered RESERVE and RELEASE conflict for
+//! A registrant is an I_T nexus by name: initiator port (name and ISID) and target port. It outlives its sessions, and a loss of power when an initiator has
+//! asked for that (APTPL) and the shell has somewhere to keep it. The two kinds of reservation exclude each other (CRH = 0): with a key registered RESERVE and RELEASE conflict for
 //! everybody, and while RESERVE holds the unit PERSISTENT RESERVE IN and OUT conflict for everybody.
 
 mod access;
 mod change;
+mod kept;
 mod kinds;
 mod report;
 
@@ -52,12 +53,14 @@ pub struct Reservations {
     reserved: Option<NexusId>,
     /// What was kept cannot be read any more.
     lost: bool,
+    /// Registrations and reservation outlive a loss of power: the last APTPL bit that counted.
+    aptpl: bool,
 }
 
 impl Reservations {
     /// Neither registrations nor reservations.
     pub const fn new() -> Reservations {
-        Reservations { generation: 0, next_number: 0, registrants: Vec::new(), held: None, reserved: None, lost: false }
+        Reservations { generation: 0, next_number: 0, registrants: Vec::new(), held: None, reserved: None, lost: false, aptpl: false }
     }
 
     /// True when no command can conflict.
@@ -128,6 +131,21 @@ impl Reservations {
         self.registrants.clear();
         self.held = None;
         self.lost = true;
+    }
+
+    /// See [`lose`](Self::lose).
+    pub fn is_lost(&self) -> bool {
+        self.lost
+    }
+
+    /// Registrations and reservation outlive a loss of power (PTPL_A).
+    pub fn outlive_power(&self) -> bool {
+        self.aptpl
+    }
+
+    /// Everything but a reservation by RESERVE becomes what it is in `next`.
+    pub(crate) fn replace(&mut self, next: Reservations) {
+        *self = Reservations { reserved: self.reserved, ..next };
     }
 
     /// RESERVE, after [`conflict`](Self::conflict) said no.

@@ -266,11 +266,11 @@ fn carry_out(state: &mut Reservations, step: &Step) -> (Answer, Heard) {
             relative_port: u16::from(step.port),
             destination: other,
         };
-        state.register_and_move(&identity(step.who), &list, world)
+        state.register_and_move(&identity(step.who), &list, false, world)
     } else {
         let list =
             PersistentReserveOut { key: step.key, service_action_key: step.new, spec_i_pt: step.named, all_tg_pt: step.all_ports, aptpl: false };
-        let order = Order { action: step.action, scope_and_type: step.kind, list, initiators: &[other] };
+        let order = Order { action: step.action, scope_and_type: step.kind, list, keeps: false, initiators: &[other] };
         state.out(&identity(step.who), &order, world, &mut changes)
     };
     let heard = changes.announcements.iter().map(|announcement| (who_is(&announcement.identity), announcement.asc.0)).collect();

@@ -28,7 +28,7 @@ fn list(key: u64, service_action_key: u64) -> PersistentReserveOut {
 }
 
 fn order(action: Action, kind: u8, list: PersistentReserveOut) -> Order<'static> {
-    Order { action, scope_and_type: kind, list, initiators: &[] }
+    Order { action, scope_and_type: kind, keeps: false, list, initiators: &[] }
 }
 
 /// Carries an order out in a world of two ports and the nexuses `nexuses`.
@@ -332,8 +332,8 @@ fn preempting_all_registrants() {
 
 #[test]
 fn capabilities() {
-    assert_eq!(Reservations::report_capabilities(8), [0, 8, 0x8c, 0x80, 0xea, 0x01, 0, 0]);
-    assert_eq!(Reservations::report_capabilities(3), [0, 8, 0x8c]);
+    assert_eq!(Reservations::new().report_capabilities(8, false), [0, 8, 0x8c, 0x80, 0xea, 0x01, 0, 0]);
+    assert_eq!(Reservations::new().report_capabilities(3, false), [0, 8, 0x8c]);
 }
 
 #[test]
@@ -470,7 +470,7 @@ fn moving(key: u64, new: u64, name: &str, number: u16) -> RegisterAndMove {
 
 fn move_by(state: &mut Reservations, name: &str, list: &RegisterAndMove) -> Result<(), Refusal> {
     let before = state.clone();
-    let result = state.register_and_move(&who(name), list, World { ports: &[port(1), port(2)], nexuses: &[] });
+    let result = state.register_and_move(&who(name), list, false, World { ports: &[port(1), port(2)], nexuses: &[] });
     assert!(result.is_ok() || *state == before, "a refusal changes nothing");
     result
 }

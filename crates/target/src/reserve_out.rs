@@ -10,7 +10,7 @@ use scsi::{Asc, Outcome, Sense, SenseKey, Status};
 use crate::attention::COMMANDS_CLEARED;
 use crate::effect::{Abort, NexusId, NexusIdentity};
 use crate::management::Waiter;
-use crate::reservation::{Action, Changes, Order, Refusal, World};
+use crate::reservation::{Action, Changes, Order, Refusal, Reservations, World};
 use crate::task::{State, Task};
 use crate::unit::Unit;
 
@@ -36,19 +36,24 @@ pub(crate) fn begin(action: Action, task: &Task) -> Step {
 impl Unit {
     /// The parameter list is there. `None`: the command waits for the end of commands that it aborted.
     pub(crate) fn persistent_reserve_out(&mut self, slot: usize, data: &[u8]) -> Option<Step> {
+        if self.keeping.is_busy() {
+            return self.wait_for_turn(slot, data);
+        }
         let outcome = match self.change_reservations(slot, data) {
-            Ok(changes) => {
-                self.announce(&changes);
-                let aborts = self.tasks.get(slot).row.and_then(|row| Action::of(row.operation)) == Some(Action::PreemptAndAbort);
-                if aborts && self.abort_preempted(slot, &changes.preempted) {
-                    return None;
-                }
-                Outcome::good(0)
-            }
+            Ok((next, changes)) => return self.change_to(slot, next, changes),
             Err(Refusal::Conflict) => Outcome::status(Status::RESERVATION_CONFLICT),
             Err(Refusal::Check(sense)) => Outcome::check(sense),
         };
         Some(self.reserve_out_ended(slot, outcome))
+    }
+
+    /// The change of a command is in force. `None`: it waits for the end of commands that it aborted.
+    pub(crate) fn change_in_force(&mut self, slot: usize, changes: &Changes) -> Option<Step> {
+        let aborts = self.tasks.get(slot).row.and_then(|row| Action::of(row.operation)) == Some(Action::PreemptAndAbort);
+        if aborts && self.abort_preempted(slot, &changes.preempted) {
+            return None;
+        }
+        Some(self.reserve_out_ended(slot, Outcome::good(0)))
     }
 
     /// The commands that PREEMPT AND ABORT waited for have ended, or (`late`) did not end in time: they may still change the medium, and that is no success.
@@ -57,12 +62,14 @@ impl Unit {
         self.reserve_out_ended(slot, if late { Outcome::check(failure) } else { Outcome::good(0) })
     }
 
-    fn reserve_out_ended(&self, slot: usize, mut outcome: Outcome) -> Step {
+    pub(crate) fn reserve_out_ended(&self, slot: usize, mut outcome: Outcome) -> Step {
         outcome.data_out = self.tasks.get(slot).fetched;
         Step::Finish(outcome)
     }
 
-    fn change_reservations(&mut self, slot: usize, data: &[u8]) -> Result<Changes, Refusal> {
+    /// What the command makes of the reservations, and what it means for others.
+    fn change_reservations(&self, slot: usize, data: &[u8]) -> Result<(Reservations, Changes), Refusal> {
+        let mut next = self.reservations.clone();
         let task = self.tasks.get(slot);
         let (Some(action), Some(nexus)) = (task.row.and_then(|row| Action::of(row.operation)), self.nexuses.of(task)) else {
             return Err(Refusal::Conflict);
@@ -73,19 +80,19 @@ impl Unit {
         let mut changes = Changes::default();
         if action == Action::RegisterAndMove {
             let list = RegisterAndMove::parse(data).map_err(Refusal::Check)?;
-            self.reservations.register_and_move(&nexus.identity, &list, world)?;
-            return Ok(changes);
+            next.register_and_move(&nexus.identity, &list, self.keeping.available, world)?;
+            return Ok((next, changes));
         }
         let list = PersistentReserveOut::parse(data).map_err(Refusal::Check)?;
         let named = list.spec_i_pt && action == Action::Register;
         let initiators = if named { parameter_list::transport_ids(data).map_err(Refusal::Check)? } else { Vec::new() };
         let scope_and_type = task.cdb().get(2).copied().unwrap_or(0);
-        let order = Order { action, scope_and_type, list, initiators: &initiators };
-        self.reservations.out(&nexus.identity, &order, world, &mut changes)?;
-        Ok(changes)
+        let order = Order { action, scope_and_type, list, keeps: self.keeping.available, initiators: &initiators };
+        next.out(&nexus.identity, &order, world, &mut changes)?;
+        Ok((next, changes))
     }
 
-    fn announce(&mut self, changes: &Changes) {
+    pub(crate) fn announce(&mut self, changes: &Changes) {
         for announcement in &changes.announcements {
             for nexus in self.nexuses.iter_mut().filter(|nexus| nexus.identity == announcement.identity) {
                 nexus.attentions.establish(announcement.asc);

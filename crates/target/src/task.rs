@@ -63,7 +63,11 @@ pub(crate) enum State {
     Preempting,
     /// The shell asks around for it, or another unit works for it.
     Copying,
-    /// The store, or another unit, works for it, but nobody waits for the result.
+    /// PERSISTENT RESERVE OUT: its change is being made durable.
+    Persisting,
+    /// PERSISTENT RESERVE OUT: the change of another one is being made durable.
+    Queued,
+    /// The store, or another unit, works for it, or its change is being made durable, but nobody waits for the result.
     Aborting { why: Abort },
 }
 

@@ -36,6 +36,8 @@ pub struct Bench {
     pub stores: Vec<(TaskRef, StoreOp)>,
     /// What the unit itself asks of the store.
     pub errands: Vec<Errand>,
+    /// What is to be made durable.
+    pub persists: Vec<(TaskRef, Vec<u8>)>,
     pub events: Vec<Event>,
     next_tag: u32,
 }
@@ -94,6 +96,7 @@ impl Bench {
             fetches: Vec::new(),
             stores: Vec::new(),
             errands: Vec::new(),
+            persists: Vec::new(),
             events: Vec::new(),
             next_tag: 1000,
         }
@@ -154,6 +157,7 @@ impl Bench {
                     self.errands.push(errand);
                     assert_eq!(self.errands.len(), 1, "one at a time");
                 }
+                Effect::Persist { task, bytes } => self.persists.push((task, bytes)),
                 Effect::Respond { task, outcome } => self.end(task, Event::Done(task.nexus.0, task.tag.0, outcome)),
                 Effect::Aborted { task, why } => self.end(task, Event::Aborted(task.nexus.0, task.tag.0, why)),
                 Effect::FunctionDone { nexus, tag, response } => self.events.push(Event::Function(nexus.0, tag.0, response)),

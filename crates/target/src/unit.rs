@@ -19,6 +19,7 @@ use crate::copy::tokens::Tokens;
 use crate::counters::{Counters, Ended};
 use crate::effect::{Abort, Command, Effect, Function, FunctionResponse, NexusId, NexusIdentity, TaskRef};
 use crate::flight::{Ending, FlightRecord, FlightRecorder};
+use crate::keeping::Keeping;
 use crate::management::{Pending, Waiter};
 use crate::nexus::{Entry, Nexus, Nexuses};
 use crate::port_groups::PortGroups;
@@ -37,6 +38,7 @@ pub struct Unit {
     pub(crate) tasks: TaskSet,
     pub(crate) nexuses: Nexuses,
     pub(crate) reservations: Reservations,
+    pub(crate) keeping: Keeping,
     /// Target ports through which nexuses came, or that the administrator named.
     pub(crate) ports: PortGroups,
     /// Task management functions and commands that wait for the end of tasks.
@@ -73,6 +75,7 @@ impl Unit {
             tasks: TaskSet::default(),
             nexuses: Nexuses::default(),
             reservations: Reservations::new(),
+            keeping: Keeping::default(),
             ports: PortGroups::default(),
             pending: Vec::new(),
             preemptions: Vec::new(),
@@ -449,7 +452,7 @@ impl Unit {
     }
 
     /// The gates that may close while a task runs: reservation, an abort that does not end, and the device's own checks.
-    fn look_again(&self, slot: usize) -> Result<(), Outcome> {
+    pub(crate) fn look_again(&self, slot: usize) -> Result<(), Outcome> {
         let task = self.tasks.get(slot);
         let (Some(row), Some(nexus)) = (task.row, self.nexuses.of(task)) else { return Ok(()) };
         if !self.reservations.is_idle() {
@@ -622,7 +625,7 @@ impl Unit {
             // The first abort decides who hears what, but nobody speaks to a nexus that is gone.
             State::Aborting { why: first } if why == Abort::NexusLost => *first = why,
             State::Aborting { .. } => {}
-            state @ State::Storing => *state = State::Aborting { why },
+            state @ (State::Storing | State::Persisting) => *state = State::Aborting { why },
             state @ State::Copying => {
                 *state = State::Aborting { why };
                 let task = self.tasks.get(slot).reference(slot);

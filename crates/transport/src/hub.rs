@@ -15,11 +15,12 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use iscsi::{LoginStatus, LoginSummary};
 use scsi::Asc;
-use target::{Effect, NexusId};
+use target::{Effect, NexusId, TaskRef};
 
 use crate::iscsi_tcp::Guest;
 use crate::limits::{Limits, MAILBOX};
 use crate::model::{Model, Portal, SharedModel, UnitCell};
+use crate::persist::{Persister, Receipt};
 use crate::redirect::{Question, Redirector, Ticket, Verdict};
 use crate::session::{Admission, Registry, SessionCounters, SessionView, Visit};
 
@@ -50,6 +51,8 @@ pub(crate) enum Message {
     Ended { link: LinkKey },
     /// Where the target of a login of yours is.
     Found { link: LinkKey, verdict: Verdict },
+    /// What this unit wanted to keep is durable, or could not be written.
+    Persisted { cell: Arc<UnitCell>, task: TaskRef, durable: bool },
     /// Open a portal.
     Listen { portal: Portal, reply: SyncSender<io::Result<SocketAddr>> },
     /// A portal that is open already.
@@ -78,6 +81,7 @@ pub struct Hub {
     mailboxes: Vec<Mailbox>,
     connections: Mutex<Connections>,
     redirector: OnceLock<Arc<dyn Redirector>>,
+    persister: OnceLock<Arc<dyn Persister>>,
     /// Changes with every published model: one load tells a reactor that it need not look.
     edition: AtomicU64,
     /// Changes with every published model and every session that comes or goes.
@@ -110,6 +114,7 @@ impl Hub {
             mailboxes: (0..reactors).map(|_| Mailbox::default()).collect(),
             connections: Mutex::new(Connections { by_reactor: vec![0; reactors], ..Connections::default() }),
             redirector: OnceLock::new(),
+            persister: OnceLock::new(),
             edition: AtomicU64::new(1),
             changes: AtomicU64::new(1),
             observer: OnceLock::new(),
@@ -159,6 +164,12 @@ impl Hub {
     pub fn set_redirector(&self, redirector: Arc<dyn Redirector>) {
         // A second one is a programming error that tests show at once: the first stays.
         let _ = self.redirector.set(redirector);
+    }
+
+    /// Who keeps what units ask to be kept. Once, before the first login; without one nothing can be kept.
+    pub fn set_persister(&self, persister: Arc<dyn Persister>) {
+        // A second one is a programming error that tests show at once: the first stays.
+        let _ = self.persister.set(persister);
     }
 
     /// The bounds.
@@ -356,6 +367,15 @@ impl Hub {
         match self.redirector.get() {
             Some(redirector) => redirector.ask(question, ticket),
             None => ticket.answer(Verdict::Failed("nobody runs programs here".into())),
+        }
+    }
+
+    /// A unit wants something kept.
+    pub(crate) fn persist(self: &Arc<Hub>, cell: Arc<UnitCell>, task: TaskRef, bytes: Vec<u8>, reactor: usize) {
+        let receipt = Receipt::to_task(self.clone(), reactor, cell.clone(), task);
+        match self.persister.get() {
+            Some(persister) => persister.persist(cell, bytes, receipt),
+            None => receipt.answer(false),
         }
     }
 

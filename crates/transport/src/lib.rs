@@ -13,6 +13,7 @@ pub mod limits;
 mod medium;
 pub mod model;
 mod payload;
+pub mod persist;
 pub mod redirect;
 pub mod session;
 pub mod shared_map;

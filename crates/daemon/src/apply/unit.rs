@@ -163,6 +163,9 @@ pub fn controller(state: &mut State, tid: i32) -> Result<(), Failure> {
 
 fn insert(state: &mut State, tid: i32, new: NewUnit, device: Device, opened: Option<Arc<dyn Store>>) -> Result<Arc<UnitCell>, Failure> {
     let mut core = Unit::new(device, state.seed);
+    if let (Some(keeper), Some(target), false) = (&state.reservations, state.targets.get(&tid), new.lun == 0) {
+        keeper.restore(&mut core, &target.name, new.lun);
+    }
     state.faults.attach(tid, new.lun, &mut core);
     let created = state.next_created();
     let cell = Arc::new(UnitCell::new(tid, new.lun, core, opened));

@@ -56,6 +56,8 @@ pub struct Order<'a> {
     pub scope_and_type: u8,
     /// The parameter list.
     pub list: PersistentReserveOut,
+    /// APTPL can be honoured.
+    pub keeps: bool,
     /// TransportIDs of a list with SPEC_I_PT.
     pub initiators: &'a [TransportId],
 }
@@ -103,11 +105,11 @@ impl Reservations {
     /// RESERVATION CONFLICT or CHECK CONDITION; the state is as before.
     pub fn out(&mut self, who: &NexusIdentity, order: &Order<'_>, world: World<'_>, changes: &mut Changes) -> Result<(), Refusal> {
         let (action, list) = (order.action, &order.list);
-        refuse_options(action, list)?;
+        refuse_options(action, list, order.keeps)?;
         let place = self.find(who);
         match action {
             Action::Register | Action::RegisterAndIgnore => return self.register(who, order, world, changes),
-            Action::ReplaceLost => return self.replace_lost(who, order.scope_and_type, list),
+            Action::ReplaceLost => return self.replace_lost(who, order),
             _ => {}
         }
         let at = place.filter(|&at| self.registrants[at].key == list.key).ok_or(Refusal::Conflict)?;
@@ -160,6 +162,7 @@ impl Reservations {
                 (Some(_), _) => {}
             }
         }
+        self.aptpl = list.aptpl;
         self.generation = self.generation.wrapping_add(1);
         Ok(())
     }
@@ -202,9 +205,9 @@ impl Reservations {
     /// # Errors
     /// RESERVATION CONFLICT for everybody but the holder, and for the types that all registrants hold; CHECK CONDITION when there is nothing to move, or the
     /// destination is no other nexus that this unit could meet. The state is as before.
-    pub fn register_and_move(&mut self, who: &NexusIdentity, list: &RegisterAndMove, world: World<'_>) -> Result<(), Refusal> {
+    pub fn register_and_move(&mut self, who: &NexusIdentity, list: &RegisterAndMove, keeps: bool, world: World<'_>) -> Result<(), Refusal> {
         let bad = |at: u16, bit: Option<u8>| Refusal::Check(Sense::invalid_parameter_field(at, bit));
-        if list.aptpl {
+        if list.aptpl && !keeps {
             return Err(bad(17, Some(0)));
         }
         let at = self.find(who).filter(|&at| self.registrants[at].key == list.key).ok_or(Refusal::Conflict)?;
@@ -237,16 +240,18 @@ impl Reservations {
         if list.unregister {
             self.registrants.remove(at);
         }
+        self.aptpl = list.aptpl;
         self.generation = self.generation.wrapping_add(1);
         Ok(())
     }
 
     /// REPLACE LOST RESERVATION: this nexus alone is registered, and holds the reservation that it names.
-    fn replace_lost(&mut self, who: &NexusIdentity, scope_and_type: u8, list: &PersistentReserveOut) -> Result<(), Refusal> {
+    fn replace_lost(&mut self, who: &NexusIdentity, order: &Order<'_>) -> Result<(), Refusal> {
+        let list = &order.list;
         if !self.lost {
             return Err(Refusal::Check(Sense::invalid_cdb_field(1, Some(4))));
         }
-        let kind = decode_type(scope_and_type)?;
+        let kind = decode_type(order.scope_and_type)?;
         if list.key != 0 {
             return Err(Refusal::Check(Sense::invalid_parameter_field(0, None)));
         }
@@ -254,6 +259,8 @@ impl Reservations {
             return Err(Refusal::Check(Sense::invalid_parameter_field(8, None)));
         }
         self.lost = false;
+        // What was lost had been kept, and so is what comes in its place.
+        self.aptpl = order.keeps;
         self.registrants.clear();
         self.add(who, list.service_action_key);
         let number = self.registrants[0].number;
@@ -262,7 +269,7 @@ impl Reservations {
         Ok(())
     }
 
-    fn add(&mut self, who: &NexusIdentity, key: u64) {
+    pub(super) fn add(&mut self, who: &NexusIdentity, key: u64) {
         self.registrants.push(Registrant { number: self.next_number, stable_key: who.stable_key(), identity: who.clone(), key });
         self.next_number += 1;
     }
@@ -375,10 +382,10 @@ fn decode_type(scope_and_type: u8) -> Result<ReservationType, Refusal> {
     ReservationType::from_number(scope_and_type).ok_or(Refusal::Check(Sense::invalid_cdb_field(2, Some(3))))
 }
 
-/// SPEC_I_PT belongs to REGISTER only; APTPL is looked at by the two registering actions, and refused: nothing is kept over a power loss (PTPL_C = 0).
-fn refuse_options(action: Action, list: &PersistentReserveOut) -> Result<(), Refusal> {
+/// SPEC_I_PT belongs to REGISTER only; APTPL is looked at by the two registering actions, and refused where nothing can be kept over a power loss (PTPL_C = 0).
+fn refuse_options(action: Action, list: &PersistentReserveOut, keeps: bool) -> Result<(), Refusal> {
     let registers = matches!(action, Action::Register | Action::RegisterAndIgnore);
-    let refused = [(list.spec_i_pt && action != Action::Register, 3), (list.aptpl && registers, 0)];
+    let refused = [(list.spec_i_pt && action != Action::Register, 3), (list.aptpl && registers && !keeps, 0)];
     match refused.iter().find(|(set, _)| *set) {
         Some(&(_, bit)) => Err(Refusal::Check(Sense::invalid_parameter_field(20, Some(bit)))),
         None => Ok(()),

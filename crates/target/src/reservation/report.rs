@@ -7,9 +7,11 @@ use scsi::response::Response;
 
 use super::Reservations;
 
-/// RLR_C (a lost reservation can be replaced), SIP_C (SPEC_I_PT), ATP_C (ALL_TG_PT). Neither CRH nor PTPL_C.
+/// RLR_C (a lost reservation can be replaced), SIP_C (SPEC_I_PT), ATP_C (ALL_TG_PT). Not CRH.
 const CAPABILITIES: u8 = 0x80 | 0x08 | 0x04;
-/// TMV: the type mask is valid. ALLOW COMMANDS is 0: nothing is said about TEST UNIT READY and its like. PTPL_A is 0.
+/// PTPL_C in the same byte, PTPL_A in the next: what is registered can outlive, or outlives, a loss of power.
+const OUTLIVES_POWER: u8 = 0x01;
+/// TMV: the type mask is valid. ALLOW COMMANDS is 0: nothing is said about TEST UNIT READY and its like.
 const TYPE_MASK_VALID: u8 = 0x80;
 /// WEAR, EARO, WERO, EA and WE; EAAR.
 const TYPES: u16 = 0xea01;
@@ -38,10 +40,11 @@ impl Reservations {
         response.finish()
     }
 
-    /// PERSISTENT RESERVE IN REPORT CAPABILITIES, cut to `allocation` bytes: all six types, SPEC_I_PT and ALL_TG_PT, and nothing that outlives a power loss.
-    pub fn report_capabilities(allocation: u16) -> Vec<u8> {
+    /// PERSISTENT RESERVE IN REPORT CAPABILITIES, cut to `allocation` bytes: all six types, SPEC_I_PT and ALL_TG_PT; `keeps`: APTPL.
+    pub fn report_capabilities(&self, allocation: u16, keeps: bool) -> Vec<u8> {
         let mut response = Response::new(u32::from(allocation));
-        response.be16(8).u8(CAPABILITIES).u8(TYPE_MASK_VALID).be16(TYPES).zeros(2);
+        let flag = |set: bool| if set { OUTLIVES_POWER } else { 0 };
+        response.be16(8).u8(CAPABILITIES | flag(keeps)).u8(TYPE_MASK_VALID | flag(self.aptpl)).be16(TYPES).zeros(2);
         response.finish()
     }
 

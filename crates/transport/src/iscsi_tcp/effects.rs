@@ -140,6 +140,8 @@ impl<D: Driver> Server<D> {
             (Effect::Store { task, op, guard }, Some(_)) => self.store(cell, task, (op, guard)),
             // The nexus is gone, but the unit waits for the end of every operation it asked for.
             (Effect::Store { task, .. }, None) => self.work.visit(&cell, |unit, now| unit.handle_stored(task, Err(StoreFault::Gone), now)),
+            // Also for a nexus that is gone: the unit waits for the end.
+            (Effect::Persist { task, bytes }, _) => self.hub.persist(cell, task, bytes, self.index),
             (Effect::Respond { task, outcome }, Some(index)) => match self.holder(index, task.tag.0) {
                 Some(slot) => self.answer(slot, task.tag.0, outcome, Some(&cell)),
                 None => self.forget_lost(index, task.tag.0),
@@ -434,7 +436,7 @@ impl<D: Driver> Server<D> {
 fn nexus_of(effect: &Effect) -> Option<NexusId> {
     Some(match effect {
         Effect::Fetch { task, .. } | Effect::Store { task, .. } | Effect::Respond { task, .. } | Effect::Aborted { task, .. } => task.nexus,
-        Effect::Survey { task, .. } | Effect::Part { task, .. } | Effect::CancelPart { task } => task.nexus,
+        Effect::Persist { task, .. } | Effect::Survey { task, .. } | Effect::Part { task, .. } | Effect::CancelPart { task } => task.nexus,
         Effect::CopyMoved { task, .. } | Effect::DeleteToken { task, .. } | Effect::CopyEnded { task } => task.nexus,
         Effect::FunctionDone { nexus, .. } | Effect::Drop { nexus } => *nexus,
         Effect::Errand(_) => return None,

@@ -405,6 +405,7 @@ impl<D: Driver> Server<D> {
                 Message::Effect { cell, effect } => self.work.queue.push_back((cell, *effect)),
                 Message::Attend { cell } => self.work.visit(&cell, |_, _| {}),
                 Message::Join(guest) => self.receive_guest(*guest),
+                Message::Persisted { cell, task, durable } => self.work.visit(&cell, |unit, now| unit.handle_persisted(task, durable, now)),
                 Message::End { nexus, reason, waiter } => self.end_session(nexus, reason, waiter),
                 Message::EndConnection { nexus, cid, reason } => self.end_connection(nexus, cid, reason),
                 Message::Ended { link } => self.go_on(link),
