@@ -85,7 +85,8 @@ impl Session {
         bail!("the unit does not stop giving unit attentions")
     }
 
-    fn run(&mut self, command: Command) -> Result<Ended> {
+    /// One command, to its end.
+    pub fn run(&mut self, command: Command) -> Result<Ended> {
         let tag = self.connection.submit(command);
         loop {
             match self.next_event()? {

@@ -1,6 +1,12 @@
 //! What a daemon is after a restart: by its configuration file, and by its state folder.
 
+// The initiator of the demonstration.
+#[allow(dead_code)]
+#[path = "../src/initiator.rs"]
+mod initiator;
+
 use std::io::{BufRead, BufReader, Write};
+use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -11,7 +17,9 @@ use std::time::{Duration, Instant};
 use admin::document::Document;
 use admin::json;
 use admin::reply::{Answer, Reply};
-use admin::request::{Envelope, Request};
+use admin::request::{Binding, Envelope, Request, UnitNew};
+use initiator::{Ended, Session};
+use iscsi::initiator::Command as Order;
 
 const SCUZZY: &str = env!("CARGO_BIN_EXE_scuzzy");
 const TGTD: &str = env!("CARGO_BIN_EXE_tgtd");
@@ -229,6 +237,145 @@ fn a_kill_at_any_moment_leaves_the_old_or_the_new_state() {
         first = acknowledged.load(Ordering::SeqCst) + 1;
     }
     assert!(first > KILLS);
+}
+
+/// Kills amid registrations: enough that some hit the middle of a write.
+const FENCES: u64 = 12;
+
+/// Target 1 with a disk at LUN 3.
+fn fenced_disk(folder: &Folder) {
+    folder.done(target(1));
+    folder.done(Request::TargetBind { tid: 1, rules: vec![Binding::Address("ALL".into())] });
+    folder.done(Request::UnitNew(UnitNew { tid: 1, lun: 3, path: Some("1M".into()), bstype: Some("memory".into()), ..UnitNew::default() }));
+}
+
+fn log_in(folder: &Folder, host: &str) -> Session {
+    let portal: SocketAddr = folder.dump().portals.expect("portals")[0].parse().expect("an address");
+    Session::open(portal, &format!("iqn.2026-11.com.example:{host}"), "iqn.2026-11.com.example:1", 3).expect("logs in")
+}
+
+/// PERSISTENT RESERVE OUT with APTPL.
+fn reserve_out(session: &mut Session, action: u8, kind: u8, key: u64, new_key: u64) -> Option<Ended> {
+    let list = [&key.to_be_bytes()[..], &new_key.to_be_bytes(), &[0, 0, 0, 0, 1, 0, 0, 0]].concat();
+    session.run(Order::new(3, &[0x5f, action, kind, 0, 0, 0, 0, 0, 24, 0]).writing(list)).ok()
+}
+
+fn registered(session: &mut Session) -> Vec<u64> {
+    let keys = session.run(Order::new(3, &[0x5e, 0, 0, 0, 0, 0, 0, 1, 0, 0]).reading(256)).expect("keys").data;
+    keys[8..].chunks_exact(8).map(|key| u64::from_be_bytes(key.try_into().expect("eight bytes"))).collect()
+}
+
+fn write_status(session: &mut Session) -> u8 {
+    session.write(0, &[1; 512], 512).expect("an end").status
+}
+
+/// After a kill the key that was answered last is registered, or the one that was under way, and whoever was fenced off still is.
+#[test]
+fn a_kill_at_any_moment_keeps_every_reservation_that_was_answered() {
+    let folder = Folder::new("fence");
+    let acknowledged = Arc::new(AtomicU64::new(0));
+    for round in 0..FENCES {
+        let mut daemon = folder.serve("--state state --portal 127.0.0.1:0");
+        if round == 0 {
+            fenced_disk(&folder);
+        }
+        let mut host = log_in(&folder, "host");
+        let before = acknowledged.load(Ordering::SeqCst);
+        if before > 0 {
+            let keys = registered(&mut host);
+            assert!(keys == [before] || keys == [before + 1], "round {round}: {before} was answered, there are {keys:?}");
+            assert_eq!(write_status(&mut log_in(&folder, "stranger")), 0x18, "round {round}");
+            acknowledged.store(keys[0], Ordering::SeqCst);
+        } else {
+            assert_eq!(reserve_out(&mut host, 6, 0, 0, 1).expect("registers").status, 0);
+            assert_eq!(reserve_out(&mut host, 1, 5, 1, 0).expect("reserves").status, 0);
+            acknowledged.store(1, Ordering::SeqCst);
+        }
+        let first = acknowledged.load(Ordering::SeqCst);
+        let client = {
+            let acknowledged = acknowledged.clone();
+            std::thread::spawn(move || {
+                for key in first + 1.. {
+                    match reserve_out(&mut host, 6, 0, 0, key) {
+                        Some(ended) if ended.status == 0 => acknowledged.store(key, Ordering::SeqCst),
+                        _ => return,
+                    }
+                }
+            })
+        };
+        wait_for("some registrations", || acknowledged.load(Ordering::SeqCst) >= first + 1 + round % 5);
+        daemon.0.kill().expect("kills");
+        daemon.0.wait().expect("ends");
+        client.join().expect("no panic");
+    }
+    assert!(acknowledged.load(Ordering::SeqCst) > FENCES);
+}
+
+#[test]
+fn reservations_follow_their_unit_and_what_cannot_be_kept_or_read_is_told() {
+    let folder = Folder::new("follow");
+    let daemon = folder.serve("--state state --portal 127.0.0.1:0");
+    fenced_disk(&folder);
+    let mut host = log_in(&folder, "host");
+    assert_eq!(host.run(Order::new(3, &[0x5e, 2, 0, 0, 0, 0, 0, 0, 8, 0]).reading(8)).expect("capabilities").data[2..4], [0x8d, 0x80]);
+    assert_eq!(reserve_out(&mut host, 6, 0, 0, 0xa1).expect("registers").status, 0);
+    assert_eq!(reserve_out(&mut host, 1, 3, 0xa1, 0).expect("reserves").status, 0);
+    let file = || {
+        let names = std::fs::read_dir(folder.path("state")).expect("folder").map(|entry| entry.expect("entry").path());
+        names.filter(|path| path.to_string_lossy().ends_with(".reservations")).collect::<Vec<_>>()
+    };
+    let kept = file();
+    assert_eq!(kept.len(), 1);
+
+    // A folder in the place of the file to be: it cannot be written.
+    let blocked = PathBuf::from(format!("{}.new", kept[0].display()));
+    std::fs::create_dir(&blocked).expect("folder");
+    let refused = reserve_out(&mut host, 6, 0, 0, 0xa2).expect("an end");
+    assert_eq!(refused.sense.map(|sense| (sense.key.0, sense.asc.0)), Some((4, 0x4400)));
+    assert_eq!(registered(&mut host), [0xa1]);
+    std::fs::remove_dir(&blocked).expect("clean");
+
+    // The unit is made again, by whatever way: it is the same unit.
+    folder.done(Request::TargetDelete { tid: 1, force: true });
+    fenced_disk(&folder);
+    let mut host = log_in(&folder, "host");
+    assert_eq!((registered(&mut host), write_status(&mut host)), (vec![0xa1], 0));
+    assert_eq!(write_status(&mut log_in(&folder, "stranger")), 0x18);
+    end(daemon);
+
+    // A damaged file lets nobody in, whoever it was.
+    let good = std::fs::read(&kept[0]).expect("reads");
+    let mut damaged = good.clone();
+    *damaged.last_mut().expect("bytes") ^= 1;
+    std::fs::write(&kept[0], &damaged).expect("writes");
+    let daemon = folder.serve("--state state --portal 127.0.0.1:0");
+    for name in ["host", "stranger"] {
+        let ended = log_in(&folder, name).read(0, 512, 512).expect("an end");
+        assert_eq!(ended.sense.map(|sense| (sense.key.0, sense.asc.0)), Some((4, 0x4401)), "{name}");
+    }
+    end(daemon);
+    assert_eq!(std::fs::read(&kept[0]).expect("reads"), damaged, "it is left for whoever looks into it");
+
+    std::fs::write(&kept[0], &good).expect("writes");
+    let daemon = folder.serve("--state state --portal 127.0.0.1:0");
+    let mut host = log_in(&folder, "host");
+    let list = [&0xa1_u64.to_be_bytes()[..], &0xa1_u64.to_be_bytes(), &[0; 8]].concat();
+    let forget = host.run(Order::new(3, &[0x5f, 0, 0, 0, 0, 0, 0, 0, 24, 0]).writing(list)).expect("an end");
+    assert_eq!((forget.status, file().len()), (0, 0), "APTPL = 0 forgets it");
+    end(daemon);
+}
+
+#[test]
+fn without_a_state_folder_nothing_is_promised() {
+    let folder = Folder::new("none");
+    std::fs::write(folder.path("scuzzy.toml"), "portals = [\"127.0.0.1:0\"]\n").expect("writes");
+    let daemon = folder.serve("--config scuzzy.toml");
+    fenced_disk(&folder);
+    let mut host = log_in(&folder, "host");
+    assert_eq!(host.run(Order::new(3, &[0x5e, 2, 0, 0, 0, 0, 0, 0, 8, 0]).reading(8)).expect("capabilities").data[2..4], [0x8c, 0x80]);
+    let refused = reserve_out(&mut host, 6, 0, 0, 0xa2).expect("an end");
+    assert_eq!(refused.sense.map(|sense| (sense.key.0, sense.asc.0)), Some((5, 0x2600)));
+    end(daemon);
 }
 
 #[test]
