@@ -138,6 +138,7 @@ impl Room {
                 let data = self.payload_of(unit, task)[..len as usize].to_vec();
                 self.visit(unit, |unit| unit.handle_fetched(task, if inline { &data } else { &[] }, now));
             }
+            Effect::Persist { task, .. } => self.visit(unit, |unit| unit.handle_persisted(task, true, now)),
             Effect::Store { task, op, .. } if self.hold.contains(&unit) => self.held.push((unit, task, op)),
             Effect::Store { task, op, .. } => self.store(unit, task, op),
             Effect::Respond { task, outcome } if task.part => self.part_ended(task, PartEnd::Outcome(outcome)),

@@ -60,6 +60,7 @@ impl<D: Driver> Server<D> {
             Effect::Aborted { task, why } => self.part_ended(task, PartEnd::Aborted(why)),
             Effect::Fetch { task, len, inline } => self.part_fetches(cell, task, len, inline),
             Effect::Store { .. } | Effect::Errand(_) | Effect::FunctionDone { .. } | Effect::Drop { .. } => {}
+            Effect::Persist { .. } | Effect::Store { .. } | Effect::FunctionDone { .. } | Effect::Drop { .. } => {}
         }
     }
 
@@ -166,5 +167,6 @@ pub(super) fn concerns_copy(effect: &Effect) -> bool {
         | Effect::CopyEnded { .. } => true,
         Effect::Respond { task, .. } | Effect::Aborted { task, .. } | Effect::Fetch { task, .. } => task.part,
         Effect::Store { .. } | Effect::Errand(_) | Effect::FunctionDone { .. } | Effect::Drop { .. } => false,
+        Effect::Persist { .. } | Effect::Store { .. } | Effect::FunctionDone { .. } | Effect::Drop { .. } => false,
     }
 }
