@@ -69,7 +69,9 @@ impl Unit {
                 State::Dormant | State::Delayed { .. } | State::Hung { .. } | State::Waiting { .. } | State::Blocked { .. } => {
                     self.conclude(slot, outcome);
                 }
-                State::Running | State::Dropped | State::Preempting | State::Copying | State::Aborting { .. } => {}
+                // Copies and reservations have no limits.
+                State::Running | State::Dropped | State::Preempting | State::Copying | State::Persisting | State::Queued | State::Aborting { .. } => {
+                }
             }
         }
     }

@@ -59,8 +59,7 @@ impl<D: Driver> Server<D> {
             Effect::Respond { task, outcome } => self.part_ended(task, PartEnd::Outcome(outcome)),
             Effect::Aborted { task, why } => self.part_ended(task, PartEnd::Aborted(why)),
             Effect::Fetch { task, len, inline } => self.part_fetches(cell, task, len, inline),
-            Effect::Store { .. } | Effect::Errand(_) | Effect::FunctionDone { .. } | Effect::Drop { .. } => {}
-            Effect::Persist { .. } | Effect::Store { .. } | Effect::FunctionDone { .. } | Effect::Drop { .. } => {}
+            Effect::Persist { .. } | Effect::Store { .. } | Effect::Errand(_) | Effect::FunctionDone { .. } | Effect::Drop { .. } => {}
         }
     }
 
@@ -166,7 +165,6 @@ pub(super) fn concerns_copy(effect: &Effect) -> bool {
         | Effect::DeleteToken { .. }
         | Effect::CopyEnded { .. } => true,
         Effect::Respond { task, .. } | Effect::Aborted { task, .. } | Effect::Fetch { task, .. } => task.part,
-        Effect::Store { .. } | Effect::Errand(_) | Effect::FunctionDone { .. } | Effect::Drop { .. } => false,
-        Effect::Persist { .. } | Effect::Store { .. } | Effect::FunctionDone { .. } | Effect::Drop { .. } => false,
+        Effect::Persist { .. } | Effect::Store { .. } | Effect::Errand(_) | Effect::FunctionDone { .. } | Effect::Drop { .. } => false,
     }
 }
