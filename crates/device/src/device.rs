@@ -267,12 +267,6 @@ impl Device {
         }
     }
 
-    /// The target ports of the unit: VPD page 88h lists them, beside the one that a command came through.
-    pub fn set_ports(&mut self, mut ports: Vec<PortIdentity>) {
-        ports.sort_by_key(|port| port.relative_port.0);
-        self.ports = ports;
-    }
-
     /// The administrator may change the states of target port groups: no initiator has cleared IALUAE of the control extension mode page, or the bit means
     /// nothing, without implicit support.
     pub fn implicit_access_enabled(&self) -> bool {
@@ -460,11 +454,6 @@ impl Device {
         if self.notices.len() < MAX_NOTICES && !self.notices.contains(&notice) {
             self.notices.push_back(notice);
         }
-    }
-
-    /// The designator that no other unit has: sixteen bytes of NAA 6.
-    pub fn unique(&self) -> [u8; 16] {
-        self.settings.unique
     }
 
     /// Encoding of sense data: D_SENSE of the control mode page.

@@ -30,6 +30,19 @@ const BINARY: u8 = 1;
 const ASCII: u8 = 2;
 const UTF8: u8 = 3;
 
+impl Device {
+    /// The target ports of the unit: VPD page 88h lists them, beside the one that a command came through.
+    pub fn set_ports(&mut self, mut ports: Vec<PortIdentity>) {
+        ports.sort_by_key(|port| port.relative_port.0);
+        self.ports = ports;
+    }
+
+    /// The designator that no other unit has: sixteen bytes of NAA 6.
+    pub fn unique(&self) -> [u8; 16] {
+        self.settings.unique
+    }
+}
+
 /// The page with its four-byte header, `None` when the unit has no such page.
 pub(super) fn page(device: &Device, code: u8, port: &PortIdentity) -> Option<Vec<u8>> {
     let is_disk = device.device_type() == DeviceType::DISK;
