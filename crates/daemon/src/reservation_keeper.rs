@@ -47,7 +47,7 @@ impl ReservationKeeper {
         let writer = folder.clone();
         std::thread::Builder::new().name("reservations".into()).spawn(move || {
             for Job { unit, bytes, receipt } in queue {
-                let result = write(&writer, unit.lock().device().unique(), (unit.tid, unit.lun), &bytes);
+                let result = write(&writer, unit.lock().device().unique_name(), (unit.tid, unit.lun), &bytes);
                 if let Err(error) = &result {
                     tracing::error!(tid = unit.tid, lun = unit.lun, %error, "reservations cannot be kept: the command is refused, nothing has changed");
                 }
@@ -60,7 +60,7 @@ impl ReservationKeeper {
     /// A new unit gets back what was kept of it. What cannot be read is lost, and forbids everything.
     pub fn restore(&self, unit: &mut Unit, target: &str, lun: u64) {
         unit.set_keeping(true);
-        let name = name(unit.device().unique());
+        let name = name(unit.device().unique_name());
         match self.read(&name) {
             Ok(None) => {}
             Ok(Some(bytes)) if unit.restore_reservations(&bytes) => {

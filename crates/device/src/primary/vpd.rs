@@ -36,11 +36,6 @@ impl Device {
         ports.sort_by_key(|port| port.relative_port.0);
         self.ports = ports;
     }
-
-    /// The designator that no other unit has: sixteen bytes of NAA 6.
-    pub fn unique(&self) -> [u8; 16] {
-        self.settings.unique
-    }
 }
 
 /// The page with its four-byte header, `None` when the unit has no such page.
