@@ -4,8 +4,8 @@
 //! [`check`] says what makes no sense in it, [`settle`] gives it the form in which two documents can be compared, and [`plan`] tells which requests
 //! make one out of the other.
 
-pub mod access;
-mod check;
+mod access;
+pub mod check;
 pub mod import;
 pub mod plan;
 pub mod read;
