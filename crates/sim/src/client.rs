@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use iscsi::initiator::{Command, Completion, Connection, Event, Settings};
+use iscsi::initiator::{Command, Completion, Connection, Event, Losses, Settings};
 use scsi::{Lun, TaskAttribute};
 
 use crate::history::ZERO;
@@ -15,6 +15,8 @@ const LUN: u64 = 1;
 const DEPTH: u64 = 12;
 /// After so long a command that another initiator's reset may have ended counts as ended, in nanoseconds.
 const FORGIVEN_AFTER: u64 = 60_000_000_000;
+/// After so long without an answer a client that recovers asks for what may be lost, in nanoseconds.
+const NUDGE_AFTER: u64 = 2_000_000_000;
 /// ABORT TASK, LOGICAL UNIT RESET (RFC 7143 11.5.1).
 const ABORT_TASK: u8 = 1;
 const LOGICAL_UNIT_RESET: u8 = 5;
@@ -96,6 +98,8 @@ pub struct Client {
     failed_login: u32,
     called_at: u64,
     logged_in_at: u64,
+    /// When an answer came last, or it was asked what may be lost.
+    heard_at: u64,
     finished: bool,
     call_again: Option<u64>,
 }
@@ -127,6 +131,14 @@ impl Client {
         settings.max_burst_length = settings.first_burst_length.max(*random.pick(&[1024, 8192, 65536]));
         settings.max_outstanding_r2t = *random.pick(&[1, 2, 8]);
         settings.cmd_sn = *random.pick(&[1, 0xffff_fff0, 0x7fff_fff8]);
+        // A stream of its own: what else a run does stays what it was.
+        let mut losses = Random::new(seed, 500 + id as u64);
+        if losses.chance(25) {
+            settings.error_recovery_level = 1;
+            settings.data_digest |= losses.chance(50);
+            let share = |random: &mut Random| *random.pick(&[0, 5, 20, 80]);
+            settings.losses = Some(Losses { seed: losses.below(u64::MAX), received: share(&mut losses), sent: share(&mut losses) });
+        }
         Client {
             id,
             settings,
@@ -140,6 +152,7 @@ impl Client {
             failed_login: 0,
             called_at: 0,
             logged_in_at: 0,
+            heard_at: 0,
             finished: false,
             call_again: None,
         }
@@ -210,6 +223,13 @@ impl Client {
         for tag in forgiven {
             self.gone(tag, now, shared);
         }
+        let waits = !self.asked.is_empty() || !self.functions.is_empty();
+        if self.loses() && waits && now > self.heard_at + NUDGE_AFTER {
+            self.heard_at = now;
+            if let Some(connection) = &mut self.connection {
+                connection.nudge();
+            }
+        }
         self.ask_more(now, shared, wishes);
         self.collect(wishes);
     }
@@ -236,6 +256,11 @@ impl Client {
         }
     }
 
+    /// PDUs of this client are lost on purpose.
+    fn loses(&self) -> bool {
+        self.settings.losses.is_some()
+    }
+
     fn is_logged_in(&self) -> bool {
         self.connection.as_ref().is_some_and(Connection::is_logged_in)
     }
@@ -253,6 +278,7 @@ impl Client {
     }
 
     fn event(&mut self, event: Event, now: u64, shared: &mut Shared, wishes: &mut Wishes) {
+        self.heard_at = now;
         match event {
             Event::LoggedIn { .. } => {
                 self.failed_login = 0;
@@ -346,7 +372,8 @@ impl Client {
             self.attention(sense.1, now, shared);
             return self.refused(&asked, shared);
         }
-        if asked.intent != Intent::Bypass {
+        // The answer that met it may wait for data that were lost, while commands behind it run.
+        if asked.intent != Intent::Bypass && !self.loses() {
             self.missed_attention(&asked, now, shared);
         }
         match completion.status {
@@ -486,7 +513,8 @@ impl Client {
             92..94 if self.hazards.modes => self.ask_mode_select(now, shared),
             94..97 if self.hazards.functions => self.ask_abort(),
             97 if self.hazards.functions => self.ask_reset(now, shared),
-            98 => self.repeat_old(),
+            // Among lost commands an old number may be one that is still missing.
+            98 if !self.loses() => self.repeat_old(),
             _ => self.ask_read(now),
         }
     }

@@ -58,7 +58,15 @@ fn settings(lun: u64) -> UnitSettings {
 
 /// What the simulated target offers: everything that an initiator may choose from.
 pub fn parameters() -> TargetParameters {
-    TargetParameters { header_digest: true, data_digest: true, initial_r2t: false, max_outstanding_r2t: 8, max_queue_cmd: 64, ..default_parameters() }
+    TargetParameters {
+        header_digest: true,
+        data_digest: true,
+        initial_r2t: false,
+        max_outstanding_r2t: 8,
+        max_queue_cmd: 64,
+        error_recovery_level: 1,
+        ..default_parameters()
+    }
 }
 
 /// A hub with one target: a controller at LUN 0 and a disk on `store` at LUN 1. Faults draw from `seed`.

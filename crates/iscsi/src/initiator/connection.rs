@@ -9,6 +9,7 @@ use scsi::{Lun, TaskAttribute};
 
 use super::header::{self, Header};
 use super::login::{self, Login, Request};
+use super::recovery::{Pings, Recovery};
 use super::session::Numbers;
 use super::transfer::{Burst, Task, length};
 use super::{Command, Event, Settings};
@@ -21,29 +22,31 @@ const LOGIN_SEGMENT: u32 = 8192;
 /// A connection of the initiator role, session and all.
 #[derive(Debug)]
 pub struct Connection {
-    settings: Settings,
+    pub(super) settings: Settings,
     receiver: Receiver,
     current: Option<Header>,
     data: Vec<u8>,
     login: Option<Login>,
-    negotiated: Negotiated,
-    tasks: BTreeMap<u32, Task>,
+    pub(super) negotiated: Negotiated,
+    pub(super) tasks: BTreeMap<u32, Task>,
     texts: BTreeMap<u32, Vec<u8>>,
     waiting: VecDeque<(u32, Command)>,
     next_tag: u32,
-    cmd_sn: u32,
+    pub(super) cmd_sn: u32,
     max_cmd_sn: u32,
     /// The highest MaxCmdSN that came here.
     told_max_cmd_sn: u32,
     tsih: u16,
     exp_stat_sn: Option<u32>,
+    pub(super) recovery: Recovery,
+    pub(super) recovery_pings: Pings,
     output: VecDeque<Vec<u8>>,
     events: VecDeque<Event>,
     broken: bool,
 }
 
 /// `a` is at or after `b` in serial number arithmetic (RFC 1982).
-fn at_or_after(a: u32, b: u32) -> bool {
+pub(super) fn at_or_after(a: u32, b: u32) -> bool {
     a.wrapping_sub(b) < 0x8000_0000
 }
 
@@ -73,6 +76,8 @@ impl Connection {
             told_max_cmd_sn: settings.cmd_sn,
             tsih: settings.tsih,
             exp_stat_sn: None,
+            recovery: Recovery::default(),
+            recovery_pings: Pings::new(),
             output: VecDeque::new(),
             events: VecDeque::new(),
             broken: false,
@@ -127,8 +132,9 @@ impl Connection {
     /// Sends a task management function; the tag of the request.
     pub fn task_management(&mut self, function: u8, lun: Lun, referenced: u32) -> u32 {
         let tag = self.tag();
+        let ref_cmd_sn = self.tasks.get(&referenced).and_then(|task| task.cmd_sn).unwrap_or(self.cmd_sn);
         let request = Header::new(header::TASK_MANAGEMENT | header::IMMEDIATE).put(1, &[header::FINAL | function]).put(8, &lun.0).put32(16, tag);
-        let request = request.put32(20, referenced).put32(24, self.cmd_sn).put32(28, self.expected()).put32(32, self.cmd_sn);
+        let request = request.put32(20, referenced).put32(24, self.cmd_sn).put32(28, self.expected()).put32(32, ref_cmd_sn);
         self.send(request, &[]);
         tag
     }
@@ -216,13 +222,13 @@ impl Connection {
         }
     }
 
-    fn tag(&mut self) -> u32 {
+    pub(super) fn tag(&mut self) -> u32 {
         let tag = self.next_tag;
         self.next_tag = if tag == header::NO_TAG - 1 { 1 } else { tag + 1 };
         tag
     }
 
-    fn expected(&self) -> u32 {
+    pub(super) fn expected(&self) -> u32 {
         self.exp_stat_sn.unwrap_or(0)
     }
 
@@ -231,7 +237,7 @@ impl Connection {
         self.broken = true;
     }
 
-    fn send(&mut self, request: Header, data: &[u8]) {
+    pub(super) fn send(&mut self, request: Header, data: &[u8]) {
         let full_feature = self.is_logged_in();
         let request = request.put(5, &length(data).to_be_bytes()[1..]);
         let mut bytes = request.0.to_vec();
@@ -246,6 +252,9 @@ impl Connection {
                 let digest = (self.settings.crc32c)(0, &bytes[start..]);
                 bytes.extend_from_slice(&digest.to_le_bytes());
             }
+        }
+        if self.settings.losses.is_some() && self.loses_sent(request, &mut bytes, !data.is_empty()) {
+            return;
         }
         self.output.push_back(bytes);
     }
@@ -276,7 +285,19 @@ impl Connection {
 
     fn send_command(&mut self, tag: u32, command: Command) {
         let mut task = Task::new(command);
-        let (immediate, more) = task.unsolicited(&self.negotiated);
+        let (immediate, more) = task.plan_unsolicited(&self.negotiated);
+        let cmd_sn = self.cmd_sn;
+        if !task.command.immediate {
+            task.cmd_sn = Some(cmd_sn);
+            self.cmd_sn = cmd_sn.wrapping_add(1);
+        }
+        self.tasks.insert(tag, task);
+        self.send_command_pdu(tag, cmd_sn, immediate, more);
+    }
+
+    /// The SCSI Command PDU of a task, and its unsolicited data.
+    pub(super) fn send_command_pdu(&mut self, tag: u32, cmd_sn: u32, immediate: u32, more: u32) {
+        let Some(task) = self.tasks.get(&tag) else { return };
         let command = &task.command;
         let attribute = match command.attribute {
             TaskAttribute::Simple => 1,
@@ -293,19 +314,15 @@ impl Connection {
         let opcode = header::SCSI_COMMAND | if command.immediate { header::IMMEDIATE } else { 0 };
         let cdb = &command.cdb[..command.cdb.len().min(16)];
         let request = Header::new(opcode).put(1, &[flags]).put(8, &command.lun.0).put32(16, tag).put32(20, expected);
-        let request = request.put32(24, self.cmd_sn).put32(28, self.expected()).put(32, cdb);
+        let request = request.put32(24, cmd_sn).put32(28, self.expected()).put(32, cdb);
         let data = part(&command.data_out, 0, immediate).to_vec();
-        if !command.immediate {
-            self.cmd_sn = self.cmd_sn.wrapping_add(1);
-        }
-        self.tasks.insert(tag, task);
         self.send(request, &data);
         if more > 0 {
             self.send_burst(tag, Burst { target_tag: header::NO_TAG, offset: immediate, len: more });
         }
     }
 
-    fn send_burst(&mut self, tag: u32, burst: Burst) {
+    pub(super) fn send_burst(&mut self, tag: u32, burst: Burst) {
         let Some(task) = self.tasks.get(&tag) else { return };
         let lun = task.command.lun;
         let data = part(&task.command.data_out, burst.offset, burst.len).to_vec();
@@ -323,13 +340,28 @@ impl Connection {
 
     fn handle_pdu(&mut self, data: &[u8], digest_ok: bool) {
         let Some(head) = self.current.take() else { return };
-        if !digest_ok {
+        if !digest_ok && !self.recovers() {
             self.violation("data digest is wrong".into());
+            return;
+        }
+        if !digest_ok || self.loses_received(head) {
             return;
         }
         let result = match head.opcode() {
             header::LOGIN_RESPONSE => self.handle_login(head, data),
             _ if self.login.is_some() => Err(format!("opcode {:#04x} during login", head.opcode())),
+            _ if self.recovers() => self.receive(head, data),
+            _ => self.dispatch(head, data),
+        };
+        if let Err(what) = result {
+            self.violation(what);
+        }
+        self.send_waiting();
+    }
+
+    /// A PDU of full feature phase whose turn has come.
+    pub(super) fn dispatch(&mut self, head: Header, data: &[u8]) -> Result<(), String> {
+        match head.opcode() {
             header::SCSI_RESPONSE => self.handle_response(head, data),
             header::DATA_IN => self.handle_data_in(head, data),
             header::R2T => self.handle_r2t(head),
@@ -338,13 +370,9 @@ impl Connection {
             header::TEXT_RESPONSE => self.handle_text(head, data),
             header::LOGOUT_RESPONSE => self.with_status(head).map(|()| self.events.push_back(Event::LoggedOut { response: head.byte(2) })),
             header::ASYNC => self.with_status(head).map(|()| self.events.push_back(Event::Async { event: head.byte(36) })),
-            header::REJECT => self.with_status(head).map(|()| self.events.push_back(Event::Reject { reason: head.byte(2), header: data.to_vec() })),
+            header::REJECT => self.handle_reject(head, data),
             other => Err(format!("opcode {other:#04x} from a target")),
-        };
-        if let Err(what) = result {
-            self.violation(what);
         }
-        self.send_waiting();
     }
 
     /// A PDU that consumes a StatSN.
@@ -356,11 +384,20 @@ impl Connection {
             return Err(format!("StatSN {stat_sn} where {expected} was due"));
         }
         self.exp_stat_sn = Some(stat_sn.wrapping_add(1));
-        self.window(head)
+        // What waited for its turn tells of a window long past; it was looked at when it came.
+        if self.recovers() { Ok(()) } else { self.window(head) }
+    }
+
+    fn handle_reject(&mut self, head: Header, data: &[u8]) -> Result<(), String> {
+        self.with_status(head)?;
+        if !self.rejected(head, data) {
+            self.events.push_back(Event::Reject { reason: head.byte(2), header: data.to_vec() });
+        }
+        Ok(())
     }
 
     /// ExpCmdSN and MaxCmdSN, carried by every PDU of a target.
-    fn window(&mut self, head: Header) -> Result<(), String> {
+    pub(super) fn window(&mut self, head: Header) -> Result<(), String> {
         let (expected, max) = (head.get32(28), head.get32(32));
         if !at_or_after(self.cmd_sn, expected) {
             return Err(format!("ExpCmdSN {expected} is beyond what we sent, {}", self.cmd_sn));
@@ -423,6 +460,9 @@ impl Connection {
 
     fn handle_data_in(&mut self, head: Header, data: &[u8]) -> Result<(), String> {
         let with_status = head.byte(1) & 1 != 0;
+        if self.recovers() && !with_status {
+            return self.recovering_data_in(head, data);
+        }
         if with_status {
             self.with_status(head)?;
         } else {
@@ -438,6 +478,9 @@ impl Connection {
     }
 
     fn handle_r2t(&mut self, head: Header) -> Result<(), String> {
+        if self.recovers() {
+            return self.recovering_r2t(head);
+        }
         self.window(head)?;
         let negotiated = self.negotiated;
         let task = self.tasks.get_mut(&head.tag()).ok_or_else(|| format!("R2T for tag {:#x}, which has no task", head.tag()))?;
@@ -449,10 +492,15 @@ impl Connection {
     fn handle_nop(&mut self, head: Header, data: &[u8]) -> Result<(), String> {
         if head.tag() != header::NO_TAG {
             self.with_status(head)?;
+            if self.probed(head.tag()) {
+                return Ok(());
+            }
             self.events.push_back(Event::Pong { tag: head.tag(), data: data.to_vec() });
             return Ok(());
         }
-        self.window(head)?;
+        if !self.recovers() {
+            self.window(head)?;
+        }
         let target_tag = head.get32(20);
         if target_tag != header::NO_TAG {
             let answer = Header::new(header::NOP_OUT | header::IMMEDIATE).put(1, &[header::FINAL]).put(8, &head.0[8..16]);

@@ -12,6 +12,7 @@ pub(super) const LOGIN: u8 = 0x03;
 pub(super) const TEXT: u8 = 0x04;
 pub(super) const DATA_OUT: u8 = 0x05;
 pub(super) const LOGOUT: u8 = 0x06;
+pub(super) const SNACK: u8 = 0x10;
 pub(super) const NOP_IN: u8 = 0x20;
 pub(super) const SCSI_RESPONSE: u8 = 0x21;
 pub(super) const TASK_MANAGEMENT_RESPONSE: u8 = 0x22;

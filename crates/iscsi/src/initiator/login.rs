@@ -109,7 +109,11 @@ impl Login {
         ];
         // What belongs to the session is agreed once.
         if settings.leading.is_none() {
-            keys.extend([("DefaultTime2Wait", "2".into()), ("DefaultTime2Retain", "20".into()), ("ErrorRecoveryLevel", "0".into())]);
+            keys.extend([
+                ("DefaultTime2Wait", "2".into()),
+                ("DefaultTime2Retain", "20".into()),
+                ("ErrorRecoveryLevel", settings.error_recovery_level.to_string()),
+            ]);
         }
         if settings.target_name.is_some() && settings.leading.is_none() {
             keys.extend([
@@ -222,7 +226,7 @@ impl Login {
                 "MaxBurstLength" => result.max_burst_length = below(key, number()?, offered.max_burst_length)?,
                 "FirstBurstLength" => result.first_burst_length = below(key, number()?, offered.first_burst_length)?,
                 "MaxOutstandingR2T" => result.max_outstanding_r2t = below(key, number()?, offered.max_outstanding_r2t)?,
-                "ErrorRecoveryLevel" => result.error_recovery_level = below(key, number()?, 0)?,
+                "ErrorRecoveryLevel" => result.error_recovery_level = below(key, number()?, offered.error_recovery_level)?,
                 "MaxConnections" => result.max_connections = below(key, number()?, offered.max_connections)?,
                 _ => {}
             }

@@ -7,6 +7,7 @@ mod chap;
 mod connection;
 mod header;
 mod login;
+mod recovery;
 mod session;
 mod transfer;
 
@@ -60,6 +61,10 @@ pub struct Settings {
     pub max_connections: u32,
     /// What the first connection of the session has agreed on: this is a further one.
     pub leading: Option<Negotiated>,
+    /// ErrorRecoveryLevel: 0, or 1.
+    pub error_recovery_level: u32,
+    /// From level 1 on, PDUs that are lost or damaged on purpose.
+    pub losses: Option<Losses>,
     /// Keys sent beside the usual ones, as they are.
     pub more_keys: Vec<(String, String)>,
 }
@@ -86,9 +91,22 @@ impl Settings {
             max_outstanding_r2t: 4,
             max_connections: 1,
             leading: None,
+            error_recovery_level: 0,
+            losses: None,
             more_keys: Vec::new(),
         }
     }
+}
+
+/// How many PDUs of full feature phase are lost, in the order in which they come: the same seed loses the same ones.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Losses {
+    /// Seed of the choices.
+    pub seed: u64,
+    /// Of a thousand PDUs that arrive, so many are thrown away as if their digest were wrong.
+    pub received: u32,
+    /// Of a thousand commands, Data-Out, SNACK and NOP-Out PDUs so many are not sent, or with a wrong data digest.
+    pub sent: u32,
 }
 
 /// CHAP credentials.

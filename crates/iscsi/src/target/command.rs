@@ -188,10 +188,15 @@ impl Connection {
     /// What was held behind the number that just came.
     pub(super) fn release_held(&mut self, directory: &dyn Directory, now: u64) {
         // A logout among them is the end: what was sent after it is not carried out. What came on another connection is that one's.
-        while self.is_full_feature()
-            && self.shared.next_is_of(self.seat)
-            && let Some(held) = self.shared.window.take_next()
-        {
+        while self.is_full_feature() {
+            if let Some(header) = self.next_deferred() {
+                self.run_request(&header, &[], directory, now);
+                continue;
+            }
+            if !self.shared.next_is_of(self.seat) {
+                return;
+            }
+            let Some(held) = self.shared.window.take_next() else { return };
             match held {
                 Held::Lost => {}
                 Held::Waiting(Waiting::Command(tag)) => {
@@ -211,6 +216,9 @@ impl Connection {
         let cmd_sn = NopOut::decode(header).cmd_sn;
         // An answer to a ping has no number of its own.
         let is_answer = Opcode::of(header) == Opcode::NOP_OUT && NopOut::decode(header).tag == NO_TAG;
+        if self.recovers() && self.waits_for_lost_commands(header) {
+            return;
+        }
         if is_answer || header[0] & 0x40 != 0 {
             self.run_request(header, data, directory, now);
             self.release_held(directory, now);

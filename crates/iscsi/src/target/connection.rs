@@ -6,8 +6,6 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use scsi::planted::{Bug, is_planted};
 
-use scsi::Lun;
-
 use super::data_out::{Awaited, PROTOCOL_SERVICE_CRC_ERROR};
 use super::logout::Logout;
 use super::retention::Retention;
@@ -127,6 +125,8 @@ pub struct Connection {
     pub(super) text: Option<TextExchange>,
     pub(super) awaited: Awaited,
     pub(super) retention: Retention,
+    /// Task management functions that wait for commands which were lost.
+    pub(super) deferred: Vec<Header>,
     pub(super) stat_sn: u32,
     pub(super) outgoing: VecDeque<Outgoing>,
     pub(super) counters: ConnectionCounters,
@@ -161,6 +161,7 @@ impl Connection {
             text: None,
             awaited: Awaited::default(),
             retention: Retention::default(),
+            deferred: Vec::new(),
             stat_sn: 0,
             outgoing: VecDeque::new(),
             counters: ConnectionCounters::default(),
@@ -175,7 +176,7 @@ impl Connection {
     /// A header (BHS and AHS) arrived, its digest was right. Where does its data segment go?
     pub fn handle_header(&mut self, header: &[u8], directory: &dyn Directory, now: u64) -> Landing {
         let _ = directory;
-        self.awaited.clock = now;
+        self.awaited.tick(now);
         self.incoming = Incoming::Ignored;
         let Some(frame) = HeaderFrame::new(header) else { return Landing::None };
         self.incoming_header = *frame.basic();
@@ -191,7 +192,7 @@ impl Connection {
 
     /// The PDU is complete (once per PDU, at `Piece::End`). `inline` is empty unless the landing was [`Landing::Inline`].
     pub fn handle_data(&mut self, inline: &[u8], digest_ok: bool, directory: &dyn Directory, now: u64) {
-        self.awaited.clock = now;
+        self.awaited.tick(now);
         let incoming = core::mem::replace(&mut self.incoming, Incoming::Ignored);
         if matches!(self.phase, Phase::Closing) {
             return;
@@ -227,7 +228,7 @@ impl Connection {
         }
         if self.deadline.is_some_and(|deadline| now >= deadline) {
             self.deadline = None;
-            self.close(if self.is_full_feature() { "the initiator does not log out" } else { "the login takes too long" });
+            self.end_overdue();
         }
         if self.next_ping.is_some_and(|at| now >= at) {
             self.ping(now);
@@ -569,30 +570,6 @@ impl Connection {
         task.reply = Some(super::reply::refusal(code));
         self.queue_reply(tag);
         true
-    }
-
-    /// Asks the initiator to log out within `seconds`; after that the connection closes.
-    pub fn request_logout(&mut self, seconds: u16, now: u64) {
-        if self.is_full_feature() {
-            self.push_async(Lun::default(), 1, [0, 0, seconds], Vec::new());
-            self.deadline = Some(now.saturating_add(u64::from(seconds) * SECOND));
-        }
-    }
-
-    /// SCSI asynchronous event with sense data, without their length field (RFC 7143 11.9.1 event 0).
-    pub fn async_event(&mut self, lun: Lun, sense: &[u8]) {
-        if self.is_full_feature() {
-            self.push_async(lun, 0, [0; 3], super::reply::sense_segment(sense));
-        }
-    }
-
-    /// Tells that the target drops this connection (RFC 7143 11.9.1 event 2), then closes it. Both times in seconds.
-    pub fn announce_drop(&mut self, time_to_wait: u16, time_to_retain: u16) {
-        if self.is_full_feature() {
-            let cid = self.summary.as_ref().map_or(0, |summary| summary.cid);
-            self.push_async(Lun::default(), 2, [cid, time_to_wait, time_to_retain], Vec::new());
-            self.close("dropped by the target");
-        }
     }
 }
 

@@ -14,14 +14,22 @@ pub(super) struct Awaited {
     /// Sequences may be open: kept so that nobody looks through the tasks of an initiator that sends all data with its commands.
     pub sequences: bool,
     /// Time of the last header.
-    pub clock: u64,
+    clock: u64,
     /// When the last of the data came; `None`: they were asked for since, nobody said when.
     since: Option<u64>,
     /// How often they were asked for again since then.
-    repeats: u32,
+    pub repeats: u32,
 }
 
 impl Awaited {
+    /// A header came, of whatever PDU: from now on it is known since when data are owed.
+    pub fn tick(&mut self, now: u64) {
+        self.clock = now;
+        if self.sequences && self.since.is_none() {
+            self.since = Some(now);
+        }
+    }
+
     /// Data came, or begin to come.
     pub fn progress(&mut self) {
         self.since = Some(self.clock);
@@ -81,6 +89,11 @@ impl Connection {
         let len = frame.data_segment_length();
         let pdu = DataOut::decode(frame.basic());
         self.counters.data_out_pdus += 1;
+        if self.recovers() && self.shared.tasks.get(pdu.tag).is_none() {
+            // Its command was lost, or ended before this came: no rule is broken.
+            self.incoming = Incoming::Owed(pdu);
+            return Landing::Discard { len };
+        }
         // Data belong to the connection of their command (RFC 7143 4.2.5.1).
         if self.shared.tasks.get(pdu.tag).is_none_or(|task| task.seat != self.seat) {
             if !self.shared.owed.has(pdu.tag) {

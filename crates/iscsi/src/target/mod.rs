@@ -7,6 +7,7 @@
 mod command;
 mod connection;
 mod data_out;
+mod farewell;
 mod logout;
 mod management;
 mod recovery;
@@ -24,4 +25,5 @@ mod transfer;
 mod window;
 
 pub use connection::{Connection, ConnectionCounters};
+pub use farewell::Dropped;
 pub use session::{Seat, Session};

@@ -5,11 +5,16 @@
 
 use super::connection::{Connection, Incoming};
 use super::transfer::Gap;
+use super::window::distance;
 use crate::interface::Landing;
-use crate::pdu::DataOut;
+use crate::pdu::{DataOut, Header, Opcode, TaskManagementRequest};
 
 /// 5 s without any of the data that are owed: they, or what asked for them, may be lost. Long before the limit after which the connection ends.
 const REPEAT_AFTER: u64 = 5_000_000_000;
+/// Most functions that wait for lost commands; of more, each is carried out at once.
+const MAX_DEFERRED: usize = 16;
+/// ABORT TASK names the number of its command, and needs not wait.
+const ABORT_TASK: u8 = 1;
 /// So often data are asked for again without any coming.
 const MAX_REPEATS: u32 = 8;
 
@@ -19,9 +24,37 @@ pub(super) fn repeat_due(since: u64, repeats: u32) -> Option<u64> {
 }
 
 impl Connection {
+    /// A function on a set of tasks that overtook commands which were lost: it waits until they have come, so that none of them is executed after its answer
+    /// (RFC 7143 4.2.3.3). True: it waits.
+    pub(super) fn waits_for_lost_commands(&mut self, header: &Header) -> bool {
+        let request = TaskManagementRequest::decode(header);
+        let waits = Opcode::of(header) == Opcode::TASK_MANAGEMENT_REQUEST
+            && request.immediate
+            && request.function != ABORT_TASK
+            && distance(self.shared.window.expected(), request.cmd_sn) > 0
+            && self.deferred.len() < MAX_DEFERRED;
+        if waits {
+            self.deferred.push(*header);
+        }
+        waits
+    }
+
+    /// A function before which nothing is missing any more.
+    pub(super) fn next_deferred(&mut self) -> Option<Header> {
+        let expected = self.shared.window.expected();
+        let complete = |header: &Header| distance(expected, TaskManagementRequest::decode(header).cmd_sn) <= 0;
+        let index = self.deferred.iter().position(complete)?;
+        Some(self.deferred.remove(index))
+    }
+
     /// A Data-Out out of its place in the sequence: where its data go. `None`: it is in its place, or breaks other rules.
     pub(super) fn misplaced(&mut self, pdu: &DataOut, len: u32) -> Option<Landing> {
-        let task = self.shared.tasks.get_mut(pdu.tag).filter(|task| task.refused.is_none() && task.reply.is_none())?;
+        let task = self.shared.tasks.get_mut(pdu.tag)?;
+        if task.refused.is_some() || task.reply.is_some() {
+            // Nobody wants them any more: only the end of their sequence counts.
+            self.incoming = if task.transfer.has_sequence(pdu.transfer_tag) { Incoming::Data(*pdu, len) } else { Incoming::Ignored };
+            return Some(Landing::Discard { len });
+        }
         match task.transfer.gap(pdu) {
             Gap::None => return None,
             // It was there, or its sequence was asked for again meanwhile.
@@ -64,17 +97,26 @@ impl Connection {
         self.push_request(tag, r2t_sn, &request);
     }
 
-    /// No data came for a while: R2Ts nobody has begun to answer are repeated, of other sequences the rest is asked for.
+    /// No data came for a while. R2Ts nobody has begun to answer may be lost, or all that answered them: in turns they are repeated, and asked anew. Of other
+    /// sequences the rest is asked for.
     pub(super) fn ask_again(&mut self) {
+        let repeat = self.awaited.repeats % 2 == 1;
         for tag in self.shared.tasks.owing(self.seat) {
-            let Some(task) = self.shared.tasks.get(tag) else { continue };
+            let Some(task) = self.shared.tasks.get_mut(tag) else { continue };
+            if task.refused.is_some() || task.reply.is_some() {
+                // The answer waits only so that data do not meet it.
+                task.transfer.abandon();
+                self.queue_reply(tag);
+                continue;
+            }
+            let Some((transfer_tag, begun)) = task.transfer.first_open() else { continue };
+            if begun || !repeat {
+                self.recover(tag, transfer_tag);
+                continue;
+            }
             let unanswered: alloc::vec::Vec<_> = task.unanswered_requests().collect();
-            let begun = task.transfer.begun();
             for (r2t_sn, request) in unanswered {
                 self.push_request(tag, r2t_sn, &request);
-            }
-            if let Some(transfer_tag) = begun {
-                self.recover(tag, transfer_tag);
             }
         }
     }

@@ -146,7 +146,7 @@ impl Connection {
         Ok(())
     }
 
-    /// R2Ts whose data have not begun to come. Those whose data have are known to have arrived.
+    /// R2Ts, whether their data have come or not: an R2T that others took the place of was perhaps never seen.
     fn requests_again(&mut self, pdu: &SnackRequest) -> Result<(), Refusal> {
         let Some(task) = self.shared.tasks.get(pdu.tag) else { return Ok(()) };
         let next = task.data_sn;
@@ -155,9 +155,9 @@ impl Connection {
             return Err(Refusal::new(RejectReason::SNACK_REJECT));
         }
         let asked = |r2t_sn: u32| distance(from, r2t_sn) >= 0 && distance(r2t_sn, to) > 0;
-        let again: alloc::vec::Vec<_> = task.unanswered_requests().filter(|(r2t_sn, _)| asked(*r2t_sn)).collect();
+        let again: alloc::vec::Vec<_> = task.sent_requests().filter(|(r2t_sn, _)| asked(*r2t_sn)).collect();
         if again.is_empty() {
-            return Err(Refusal::not_there(next));
+            return Err(Refusal::new(RejectReason::SNACK_REJECT));
         }
         for (r2t_sn, request) in again {
             self.push_request(pdu.tag, r2t_sn, &request);

@@ -1,5 +1,6 @@
 //! The table of tasks of a connection: slots that are reused with their memory, found by initiator task tag.
 
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use scsi::Asc;
@@ -52,9 +53,12 @@ pub struct Task {
     pub again: Option<(u32, u32)>,
     /// SNACK tag for the response.
     pub snack_tag: u32,
-    /// From ErrorRecoveryLevel 1 on: R2Ts whose sequences are open, with their R2TSN.
-    requests: Vec<(u32, Request)>,
+    /// From ErrorRecoveryLevel 1 on: the last R2Ts, with their R2TSN. Only the status acknowledges them.
+    requests: VecDeque<(u32, Request)>,
 }
+
+/// Most R2Ts of a task that can be sent again: twice as many as may be open. Of more the oldest are forgotten: their data have long come.
+const MAX_ASKED: usize = 128;
 
 impl Task {
     /// It ended, but its answer waits for data of the initiator, and holds no payload of the shell: it can go without a word.
@@ -67,15 +71,21 @@ impl Task {
     pub fn number_request(&mut self, request: Request) -> u32 {
         let r2t_sn = self.data_sn;
         self.data_sn = r2t_sn.wrapping_add(1);
-        let transfer = &self.transfer;
-        self.requests.retain(|(_, request)| transfer.has_sequence(request.transfer_tag));
-        self.requests.push((r2t_sn, request));
+        if self.requests.len() >= MAX_ASKED {
+            self.requests.pop_front();
+        }
+        self.requests.push_back((r2t_sn, request));
         r2t_sn
     }
 
-    /// R2Ts of which no data have come.
+    /// R2Ts that can be sent again, with their R2TSN.
+    pub fn sent_requests(&self) -> impl Iterator<Item = (u32, Request)> + '_ {
+        self.requests.iter().copied()
+    }
+
+    /// R2Ts of whose sequence no data have come, with their R2TSN.
     pub fn unanswered_requests(&self) -> impl Iterator<Item = (u32, Request)> + '_ {
-        self.requests.iter().filter(|(_, request)| self.transfer.is_untouched(request.transfer_tag)).copied()
+        self.sent_requests().filter(|(_, request)| self.transfer.is_untouched(request.transfer_tag))
     }
 
     /// It was delivered, and has not ended.
@@ -163,9 +173,9 @@ impl TaskTable {
         self.slots.get_mut(slot_index(slot))
     }
 
-    /// Tags of tasks to which the initiator owes data on a connection that can be asked for again.
+    /// Tags of tasks to which the initiator owes data on a connection.
     pub fn owing(&self, seat: Seat) -> Vec<u32> {
-        self.tags(|task| task.seat == seat && task.transfer.open_sequences() > 0 && task.refused.is_none() && task.reply.is_none())
+        self.tags(|task| task.seat == seat && task.transfer.open_sequences() > 0)
     }
 
     /// True when the initiator owes some task of a connection a sequence that lacks at least `least` bytes.

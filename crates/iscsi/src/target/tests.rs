@@ -1663,9 +1663,11 @@ mod management {
         let pdu = AsyncMessage::decode(&peer.one().header);
         assert_eq!((pdu.event, pdu.parameter_3, pdu.tag), (1, 10, NO_TAG));
         peer.connection.handle_timeout(&peer.stub, 11_000_000_000);
+        let pdu = AsyncMessage::decode(&peer.one().header);
+        assert_eq!((pdu.event, pdu.parameter_1, pdu.parameter_2, pdu.parameter_3), (3, 0, 2, 0), "told before it is dropped");
         assert_eq!(peer.closed(), "the initiator does not log out");
         let mut peer = Peer::logged_in(parameters(), &[]);
-        peer.connection.announce_drop(2, 20);
+        peer.connection.announce_drop(super::super::Dropped::Connection, 2, 20, "closed");
         let pdu = AsyncMessage::decode(&peer.one().header);
         assert_eq!((pdu.event, pdu.parameter_1, pdu.parameter_2, pdu.parameter_3), (2, 3, 2, 20));
         peer.closed();

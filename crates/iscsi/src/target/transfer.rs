@@ -209,10 +209,14 @@ impl Transfer {
         Some(Request { transfer_tag: new_tag, offset: whole, length: end - whole })
     }
 
-    /// The sequence whose turn it is, when it is unsolicited, or some of its data have come.
-    pub fn begun(&self) -> Option<u32> {
-        let first = self.open.front()?;
-        (first.transfer_tag == NO_TAG || first.has_begun()).then_some(first.transfer_tag)
+    /// What the initiator still owes will not come, or counts for nothing.
+    pub fn abandon(&mut self) {
+        self.open.clear();
+    }
+
+    /// The sequence whose turn it is; true: it is unsolicited, or some of its data have come.
+    pub fn first_open(&self) -> Option<(u32, bool)> {
+        self.open.front().map(|first| (first.transfer_tag, first.transfer_tag == NO_TAG || first.has_begun()))
     }
 
     /// True when nothing of this sequence has come.
