@@ -138,7 +138,8 @@ impl Task {
         if length(data) > negotiated.max_burst_length {
             return Err(format!("Data-In of {} bytes, MaxBurstLength is {}", data.len(), negotiated.max_burst_length));
         }
-        let (start, end) = (offset as usize, end as usize);
+        let index = |at: u32| usize::try_from(at).unwrap_or(usize::MAX);
+        let (start, end) = (index(offset), index(end));
         if self.data_in.len() < end {
             self.data_in.resize(end, 0);
         }
