@@ -148,6 +148,8 @@ pub struct DiskSettings {
     pub block_size: scsi::BlockSize,
     /// Initiators cannot write.
     pub read_only: bool,
+    /// Protection information is kept; a new medium is formatted with this type, 0 for none.
+    pub protection: Option<u8>,
 }
 
 /// Where the bytes of a disk live.

@@ -236,11 +236,11 @@ fn first_state(settings: &Settings, seed: u64, reservations: Option<Arc<Reservat
 fn make_target(state: &mut State, tid: i32, settings: &TargetSettings, portals: &[Portal]) -> Result<(), admin::reply::Failure> {
     apply::create_target(state, tid, &settings.name)?;
     for (lun, disk) in (1..).zip(&settings.disks) {
-        let read_only = disk.read_only;
+        let (read_only, protection) = (disk.read_only, disk.protection);
         let (store, path, flags) = match &disk.medium {
-            MediumSettings::Memory(bytes) => ("memory", bytes.to_string(), StoreFlags { read_only, ..StoreFlags::default() }),
+            MediumSettings::Memory(bytes) => ("memory", bytes.to_string(), StoreFlags { read_only, protection, ..StoreFlags::default() }),
             MediumSettings::File { path, direct, sync, ephemeral } => {
-                let flags = StoreFlags { direct: *direct, sync: *sync, read_only, ephemeral: *ephemeral };
+                let flags = StoreFlags { direct: *direct, sync: *sync, read_only, ephemeral: *ephemeral, protection };
                 ("rdwr", path.to_string_lossy().into_owned(), flags)
             }
         };

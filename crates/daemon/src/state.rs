@@ -211,6 +211,13 @@ pub struct StoreFlags {
     pub read_only: bool,
     /// Changes stay in memory.
     pub ephemeral: bool,
+    /// Protection information is kept beside the data; a medium that has none yet is formatted with this type, 0 for none.
+    pub protection: Option<u8>,
+}
+
+/// The type that a flag of a store names: `protection-1`.
+pub fn protection_of(word: &str) -> Option<u8> {
+    StoreFlag::ALL.into_iter().find(|flag| flag.word() == word)?.protection()
 }
 
 impl StoreFlags {
@@ -221,6 +228,7 @@ impl StoreFlags {
             match word {
                 "read-only" | "readonly" => flags.read_only = true,
                 "ephemeral" => flags.ephemeral = true,
+                word if word.starts_with("protection") => flags.protection = Some(protection_of(word)?),
                 word if word.starts_with("sync") => flags.sync = true,
                 word if word.starts_with("direct") => flags.direct = true,
                 _ => return None,
@@ -236,12 +244,16 @@ impl StoreFlags {
             StoreFlag::Direct => self.direct,
             StoreFlag::ReadOnly => self.read_only,
             StoreFlag::Ephemeral => self.ephemeral,
+            other => other.protection() == self.protection,
         };
         StoreFlag::ALL.into_iter().filter(|flag| set(*flag)).collect()
     }
 
-    /// The store of that name can be opened so. Every store can be read only; what is thrown away at the end is laid over a file.
+    /// The store of that name can be opened so. Every store can be read only; what is thrown away at the end is laid over a file; a store of nothing keeps no
+    /// protection information either.
     pub fn fit(self, store: &str) -> bool {
-        (!(self.sync || self.direct) || store == "rdwr") && (!self.ephemeral || matches!(store, "rdwr" | "aio"))
+        (!(self.sync || self.direct) || store == "rdwr")
+            && (!self.ephemeral || matches!(store, "rdwr" | "aio"))
+            && (self.protection.is_none() || store != "null")
     }
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use daemon::{Daemon, DiskSettings, MediumSettings, Portal, Running, Settings, StartError, TargetSettings};
 
 fn settings(control: &Path, medium: MediumSettings) -> Settings {
-    let disk = DiskSettings { medium, block_size: scsi::BlockSize::B512, read_only: false };
+    let disk = DiskSettings { medium, block_size: scsi::BlockSize::B512, read_only: false, protection: None };
     Settings {
         portals: vec![Portal::required(([127, 0, 0, 1], 0).into())],
         control: Some(control.into()),

@@ -69,6 +69,13 @@ pub fn side_path(image: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
+/// Is there a side of this image?
+pub fn has_side(image: &Path) -> bool {
+    let mut start = [0; HEADER];
+    let read = std::fs::File::open(side_path(image)).and_then(|mut file| file.read_exact(&mut start));
+    read.is_ok() && read_header(&start).is_some()
+}
+
 /// The header that says so.
 pub fn header(format: u8, block: u32) -> [u8; HEADER] {
     let mut header = [0; HEADER];

@@ -270,6 +270,9 @@ fn check_store(finder: &mut Finder<'_>, unit: &Unit) {
     if let Some(bytes) = unit.size.filter(|size| size.0 < u64::from(unit.block_size.unwrap_or(512))) {
         finder.tell("size", format!("{bytes} bytes are less than one block"));
     }
+    if unit.flags.iter().filter(|flag| flag.protection().is_some()).count() > 1 {
+        finder.tell("flags", "a medium has one type of protection");
+    }
     finder.unique("flags", &unit.flags, |flag| format!("`{}`", flag.word()));
     let known = ["rdwr", "aio", "memory", "null"];
     if !known.contains(&unit.store_word()) {
@@ -281,6 +284,7 @@ fn check_store(finder: &mut Finder<'_>, unit: &Unit) {
             StoreFlag::ReadOnly => true,
             StoreFlag::Ephemeral => unit.is_file(),
             StoreFlag::Sync | StoreFlag::Direct => unit.store_word() == "rdwr",
+            _ => unit.store_word() != "null",
         };
         if !fits {
             finder.tell_at("flags", at, format!("a {} store has no flag `{}`", unit.store_word(), flag.word()));

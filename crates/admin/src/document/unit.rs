@@ -73,7 +73,7 @@ pub struct Unit {
     /// Size of a `memory` store: bytes, or `512M`, `4G`, `1.5T`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<Size>,
-    /// How the store is opened: any of `sync`, `direct`, `read-only`, `ephemeral`.
+    /// How the store is opened: any of `sync`, `direct`, `read-only`, `ephemeral`, and one of `protection-0` to `protection-3`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub flags: Vec<StoreFlag>,
     /// Options of the store, as its kind understands them.

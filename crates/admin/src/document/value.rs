@@ -147,11 +147,48 @@ pub enum StoreFlag {
     ReadOnly,
     /// What is written stays in memory and is thrown away.
     Ephemeral,
+    /// Room for protection information, and none of it until FORMAT UNIT says otherwise.
+    #[serde(rename = "protection-0")]
+    Protection0,
+    /// Protection information of type 1: the reference tag is the block's address. FORMAT UNIT may change the type.
+    #[serde(rename = "protection-1")]
+    Protection1,
+    /// Of type 2: commands of 32 bytes carry the tags.
+    #[serde(rename = "protection-2")]
+    Protection2,
+    /// Of type 3: the tags are the initiator's.
+    #[serde(rename = "protection-3")]
+    Protection3,
 }
 
 impl StoreFlag {
     /// All of them.
-    pub const ALL: [StoreFlag; 4] = [StoreFlag::Sync, StoreFlag::Direct, StoreFlag::ReadOnly, StoreFlag::Ephemeral];
+    pub const ALL: [StoreFlag; 8] = [
+        StoreFlag::Sync,
+        StoreFlag::Direct,
+        StoreFlag::ReadOnly,
+        StoreFlag::Ephemeral,
+        StoreFlag::Protection0,
+        StoreFlag::Protection1,
+        StoreFlag::Protection2,
+        StoreFlag::Protection3,
+    ];
+
+    /// The type of protection that a medium without one is formatted with; `None`: another flag.
+    pub fn protection(self) -> Option<u8> {
+        match self {
+            StoreFlag::Protection0 => Some(0),
+            StoreFlag::Protection1 => Some(1),
+            StoreFlag::Protection2 => Some(2),
+            StoreFlag::Protection3 => Some(3),
+            _ => None,
+        }
+    }
+
+    /// The flag for a type of protection, 0 to 3.
+    pub fn of_protection(number: u8) -> Option<StoreFlag> {
+        StoreFlag::ALL.into_iter().find(|flag| flag.protection() == Some(number))
+    }
 
     /// As `bsoflags` and the document write it.
     pub fn word(self) -> &'static str {
@@ -160,6 +197,10 @@ impl StoreFlag {
             StoreFlag::Direct => "direct",
             StoreFlag::ReadOnly => "read-only",
             StoreFlag::Ephemeral => "ephemeral",
+            StoreFlag::Protection0 => "protection-0",
+            StoreFlag::Protection1 => "protection-1",
+            StoreFlag::Protection2 => "protection-2",
+            StoreFlag::Protection3 => "protection-3",
         }
     }
 }

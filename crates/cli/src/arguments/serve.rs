@@ -50,6 +50,10 @@ pub struct Serve {
     #[arg(long, value_name = "BYTES", default_value = "512", value_parser = parse_block_size)]
     pub block_size: scsi::BlockSize,
 
+    /// Keep protection information beside the data, in IMAGE.pi: a new medium is formatted with this type, 0 for none yet
+    #[arg(long, value_name = "TYPE", value_parser = clap::value_parser!(u8).range(0..=3))]
+    pub protection: Option<u8>,
+
     /// Changes are kept in memory and thrown away at the end; the images stay as they are
     #[arg(long)]
     pub ephemeral: bool,

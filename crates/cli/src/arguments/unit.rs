@@ -195,6 +195,10 @@ pub struct UnitAdd {
     #[arg(long, conflicts_with_all = ["memory", "null"])]
     pub sync: bool,
 
+    /// Keep protection information beside the data, in PATH.pi: a new medium is formatted with this type, 0 for none yet
+    #[arg(long, value_name = "TYPE", value_parser = clap::value_parser!(u8).range(0..=3), conflicts_with = "null")]
+    pub protection: Option<u8>,
+
     /// The medium can be taken out; without PATH there is none at first
     #[arg(long)]
     pub removable: bool,

@@ -50,7 +50,7 @@ fn show(options: &Demo, folder: &Path) -> Result<()> {
 }
 
 fn settings(options: &Demo, control: &Path) -> Settings {
-    let disk = DiskSettings { medium: MediumSettings::Memory(SIZE), block_size: scsi::BlockSize::B512, read_only: false };
+    let disk = DiskSettings { medium: MediumSettings::Memory(SIZE), block_size: scsi::BlockSize::B512, read_only: false, protection: None };
     Settings {
         portals: vec![Portal::required(([127, 0, 0, 1], 0).into())],
         control: Some(PathBuf::from(control)),

@@ -100,7 +100,7 @@ fn reachable(mut address: std::net::SocketAddr) -> std::net::SocketAddr {
 }
 
 fn disks(options: &Serve) -> Vec<DiskSettings> {
-    let disk = |medium| DiskSettings { medium, block_size: options.block_size, read_only: options.read_only };
+    let disk = |medium| DiskSettings { medium, block_size: options.block_size, read_only: options.read_only, protection: options.protection };
     let image = |path: &PathBuf| {
         let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
         MediumSettings::File { path, direct: options.direct, sync: options.sync, ephemeral: options.ephemeral }

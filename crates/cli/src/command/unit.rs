@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::process::ExitCode;
 
 use admin::code::Code;
-use admin::document::Access;
+use admin::document::{Access, StoreFlag};
 use admin::reply::Answer;
 use admin::request::{self, Request, UnitNew};
 use admin::view::{StatRow, TargetView, UnitView};
@@ -213,7 +213,8 @@ fn new_unit(options: &UnitAdd) -> Result<UnitNew> {
         (None, Some(path)) => (Some(absolute(&path.to_string_lossy())?), store),
         (None, None) => (None, store),
     };
-    let flags = words(&[(options.direct, "direct"), (options.sync, "sync")]);
+    let protection = options.protection.and_then(StoreFlag::of_protection).map_or("", StoreFlag::word);
+    let flags = words(&[(options.direct, "direct"), (options.sync, "sync"), (!protection.is_empty(), protection)]);
     let switches = [(options.read_only, "readonly"), (options.removable, "removable"), (options.thin, "thin_provisioning")];
     let mut parameters: Vec<(String, String)> = switches.iter().filter(|(set, _)| *set).map(|(_, key)| ((*key).to_owned(), "1".to_owned())).collect();
     parameters.extend(checked(&options.settings, device_type)?);

@@ -16,7 +16,7 @@ use transport::model::UnitCell;
 
 use super::unit::{self, invalid};
 use super::{Context, DONE, target};
-use crate::state::{StoreFlags, UnitState};
+use crate::state::{StoreFlags, UnitState, protection_of};
 
 /// How long a shrinking waits for the operations behind the new end.
 const SHRINK_PATIENCE: Duration = Duration::from_millis(if cfg!(test) { 200 } else { 4000 });
@@ -147,6 +147,7 @@ fn install(
         core.device_mut().set(Parameter::ReadOnly(flags.read_only)).map_err(|_| invalid("the unit cannot be read-only"))?;
         unit.configured.readonly = None;
     }
+    unit::protect(core.device_mut(), &*store)?;
     let old = unit.cell.store();
     unit.cell.set_store(Some(store));
     core.device_mut().exchange(medium);
@@ -168,7 +169,12 @@ fn flags(text: &str) -> Result<StoreFlags, Failure> {
             "direct" => flags.direct = true,
             "readonly" | "read-only" => flags.read_only = true,
             "ephemeral" => flags.ephemeral = true,
-            _ => return Err(invalid(format!("bsoflags are sync, direct, readonly and ephemeral, not `{word}`"))),
+            _ => match protection_of(word) {
+                Some(format) => flags.protection = Some(format),
+                None => {
+                    return Err(invalid(format!("bsoflags are sync, direct, readonly, ephemeral and protection-0 to protection-3, not `{word}`")));
+                }
+            },
         }
     }
     Ok(flags)

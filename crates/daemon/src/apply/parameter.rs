@@ -207,6 +207,7 @@ fn change_medium(unit: &mut UnitState, path: &str) -> Result<(), Failure> {
     let outcome = match opened {
         Ok(store) => {
             let medium = unit::medium_of(&*store);
+            unit::protect(lock(unit).device_mut(), &*store)?;
             unit.cell.set_store(Some(Arc::clone(&store)));
             unit.path = Some(path.into());
             let mut core = lock(unit);

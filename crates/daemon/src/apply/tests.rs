@@ -1,6 +1,7 @@
 //! The control plane over a stub of the data plane.
 
 mod live;
+mod protection;
 mod publication;
 
 use std::collections::BTreeSet;

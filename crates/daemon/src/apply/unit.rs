@@ -8,8 +8,9 @@ use admin::reply::{Failure, Reply};
 use admin::request::UnitNew;
 use admin::view::UnitView;
 use device::{Device, Medium, UnitSettings};
+use scsi::protection::Protection;
 use scsi::{BlockSize, DeviceType};
-use store::{File, Memory, Null, OpenOptions, Store};
+use store::{File, Memory, Null, OpenOptions, Protected, Store, protected};
 use target::Unit;
 use transport::model::UnitCell;
 
@@ -92,7 +93,8 @@ pub fn store_of(request: &UnitNew) -> Result<(&'static str, StoreFlags), Failure
     let store = store_word(request.bstype.as_deref().unwrap_or("rdwr"), request.device_type)?;
     let flags = match request.bsoflags.as_deref().filter(|text| !text.is_empty()) {
         None => StoreFlags::default(),
-        Some(text) => StoreFlags::parse(text).ok_or_else(|| invalid(format!("bsoflags are sync, direct, read-only and ephemeral, not `{text}`")))?,
+        Some(text) => StoreFlags::parse(text)
+            .ok_or_else(|| invalid(format!("bsoflags are sync, direct, read-only, ephemeral and protection-0 to protection-3, not `{text}`")))?,
     };
     if !flags.fit(store) {
         return Err(invalid(format!("store {store} takes no such bsoflags")));
@@ -139,7 +141,12 @@ fn admit(state: &State, tid: i32, lun: u64) -> Result<&TargetState, Failure> {
 /// Puts a disk with an open store in its place.
 fn place(state: &mut State, tid: i32, new: NewUnit, opened: Option<Arc<dyn Store>>) -> Result<Arc<UnitCell>, Failure> {
     let settings = settings(tid, &admit(state, tid, new.lun)?.name, &new);
-    let device = Device::disk(settings, opened.as_deref().map(medium_of));
+    let mut device = Device::disk(settings, opened.as_deref().map(medium_of));
+    if let Some(store) = &opened {
+        protect(&mut device, &**store)?;
+        // Nobody has seen it without.
+        while device.poll_notice().is_some() {}
+    }
     insert(state, tid, new, device, opened)
 }
 
@@ -229,20 +236,55 @@ fn settings(tid: i32, target: &str, new: &NewUnit) -> UnitSettings {
 pub fn open(store: &str, path: &str, flags: StoreFlags) -> Result<Arc<dyn Store>, Failure> {
     match store {
         "null" => Ok(Arc::new(Null::new(NULL_BYTES))),
-        "memory" => Ok(Arc::new(Memory::new(crate::size::parse(path).map_err(invalid)?))),
+        "memory" => {
+            let memory: Arc<dyn Store> = Arc::new(Memory::new(crate::size::parse(path).map_err(invalid)?));
+            Ok(match flags.protection {
+                Some(format) => Arc::new(Protected::in_memory(memory, format)),
+                None => memory,
+            })
+        }
         _ => {
             let options =
                 OpenOptions { direct: flags.direct || store == "aio", sync: flags.sync, read_only: flags.read_only, ephemeral: flags.ephemeral };
-            open_file(Path::new(path), options)
+            open_file(Path::new(path), options, flags.protection)
         }
     }
 }
 
 /// A file that may only be read is served read-only.
-fn open_file(path: &Path, options: OpenOptions) -> Result<Arc<dyn Store>, Failure> {
+fn open_file(path: &Path, options: OpenOptions, protection: Option<u8>) -> Result<Arc<dyn Store>, Failure> {
     let absolute = std::path::absolute(path).unwrap_or_else(|_| PathBuf::from(path));
     let file = File::open(&absolute, options).map_err(|error| invalid(error.to_string()))?;
-    Ok(Arc::new(file))
+    let Some(format) = protection else {
+        let writes = !options.read_only && !options.ephemeral;
+        if writes && protected::has_side(&absolute) {
+            let side = protected::side_path(&absolute);
+            let cure = "say protection-1, or remove that file";
+            return Err(invalid(format!(
+                "{} has protection information in {}, which would be wrong after a write: {cure}",
+                path.display(),
+                side.display()
+            )));
+        }
+        return Ok(Arc::new(file));
+    };
+    if file.is_block_device() {
+        return Err(invalid(format!("{}: protection information is kept beside images in files, not beside block devices", path.display())));
+    }
+    let store = Protected::beside(Arc::new(file), &absolute, options, format).map_err(|error| invalid(error.to_string()))?;
+    Ok(Arc::new(store))
+}
+
+/// Tells the device how its store is formatted, and the store how long blocks are.
+///
+/// # Errors
+/// 17: the protection information is of blocks of another length.
+pub fn protect(device: &mut Device, store: &dyn Store) -> Result<(), Failure> {
+    if let Some(protected) = store.protected() {
+        protected.adopt(device.block_size().bytes()).map_err(|error| invalid(error.to_string()))?;
+    }
+    device.set_protection(store.protected().and_then(|protected| Protection::of(protected.format())));
+    Ok(())
 }
 
 /// What a device needs to know of a store.
