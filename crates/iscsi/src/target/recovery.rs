@@ -85,6 +85,11 @@ impl Connection {
         self.recovers() && self.shared.tasks.get(tag).is_some_and(|task| task.refused.is_none() && task.reply.is_none())
     }
 
+    /// True when a command is still to be delivered, or ended by the shell: what has come of its data counts. False: nobody will ask for them.
+    pub fn wants_data(&self, tag: u32) -> bool {
+        self.shared.tasks.get(tag).is_some_and(|task| task.refused.is_none() && !task.lost)
+    }
+
     /// Asks for what a sequence lacks.
     fn recover(&mut self, tag: u32, transfer_tag: u32) {
         let new_tag = self.new_transfer_tag();

@@ -172,15 +172,20 @@ impl Connection {
         let invalid = || Refusal::new(RejectReason::INVALID_DATA_ACK);
         let (acknowledged, next) = match self.shared.tasks.acknowledged_by(self.seat, pdu.transfer_tag) {
             Some(task) => (&mut task.acknowledged, task.data_sn),
-            None => {
-                let answer = self.retention.answer_acknowledged_by(pdu.transfer_tag).ok_or_else(invalid)?;
-                (&mut answer.acknowledged, answer.plan.end())
-            }
+            None => match self.retention.answer_acknowledged_by(pdu.transfer_tag) {
+                Some(answer) => (&mut answer.acknowledged, answer.plan.end()),
+                // ExpStatSN of this very PDU may have acknowledged the answer, and its data with it: nothing is left to acknowledge.
+                None if distance(pdu.transfer_tag, self.shared.transfer_tag) >= 0 => return Ok(()),
+                None => return Err(invalid()),
+            },
         };
-        if distance(*acknowledged, pdu.begin_run) < 0 || distance(pdu.begin_run, next) < 0 {
+        if distance(pdu.begin_run, next) < 0 {
             return Err(invalid());
         }
-        *acknowledged = pdu.begin_run;
+        // Data sent again ask for another acknowledgement, which may tell less than the last one.
+        if distance(*acknowledged, pdu.begin_run) > 0 {
+            *acknowledged = pdu.begin_run;
+        }
         Ok(())
     }
 

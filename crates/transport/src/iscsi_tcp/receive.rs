@@ -152,6 +152,7 @@ impl<D: Driver> Server<D> {
         let Some((link, bundle)) = pair(&mut self.links, &mut self.bundles, slot) else { return };
         if let (Landing::Task { tag, .. }, false) = (link.landing, digest_ok)
             && link.task(tag).is_some_and(|task| task.cell.is_none())
+            && bundle.core.at(link.seat).is_none_or(|core| !core.wants_data(tag))
         {
             // Its command will never be delivered.
             link.remove_task(tag);

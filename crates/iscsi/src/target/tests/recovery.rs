@@ -164,11 +164,13 @@ fn acknowledged_data_are_not_sent_again() {
     assert_eq!(peer.one().reject(), RejectReason::PROTOCOL_ERROR);
     peer.snack(DATA, 9, NO_TAG, 0, 0);
     assert_replicas(&peer.sent(), &first[2..5]);
-    for (transfer_tag, begin_run, reason) in [
-        (asking.transfer_tag, 1, RejectReason::INVALID_DATA_ACK),
-        (asking.transfer_tag, 6, RejectReason::INVALID_DATA_ACK),
-        (asking.transfer_tag ^ 0x8000, 3, RejectReason::INVALID_DATA_ACK),
-    ] {
+    peer.snack(DATA_ACK, NO_TAG, asking.transfer_tag, 1, 0);
+    assert!(peer.sent().is_empty(), "data sent again are acknowledged again");
+    peer.snack(DATA, 9, NO_TAG, 1, 1);
+    assert_eq!(peer.one().reject(), RejectReason::PROTOCOL_ERROR, "and what was acknowledged stays so");
+    for (transfer_tag, begin_run, reason) in
+        [(asking.transfer_tag, 6, RejectReason::INVALID_DATA_ACK), (asking.transfer_tag ^ 0x8000, 3, RejectReason::INVALID_DATA_ACK)]
+    {
         peer.snack(DATA_ACK, NO_TAG, transfer_tag, begin_run, 0);
         assert_eq!(peer.one().reject(), reason);
     }
