@@ -13,6 +13,8 @@ use crate::report::Report;
 
 /// One client call.
 const LIMIT: Duration = Duration::from_secs(30);
+/// One look at the server. It may hang for ever when the server starts at that moment, and is then repeated.
+const LOOK: Duration = Duration::from_secs(5);
 /// Until the server has heard, asked, or told.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// An initiator that the server knows, and one that it does not.
@@ -67,12 +69,12 @@ impl NameServer {
         self.serving()
     }
 
-    fn administrate(&self, words: &[&str]) -> Result<String> {
-        process::run(Command::new("isnsadm").arg("-c").arg(self.folder.path().join("isnsadm.conf")).args(words), LIMIT)
+    fn administrate(&self, words: &[&str], limit: Duration) -> Result<String> {
+        process::run(Command::new("isnsadm").arg("-c").arg(self.folder.path().join("isnsadm.conf")).args(words), limit)
     }
 
     fn list(&self, what: &str) -> Result<String> {
-        self.administrate(&["--local", "--list", what])
+        self.administrate(&["--local", "--list", what], LOOK)
     }
 
     fn lists(&self, what: &str, word: &str) -> bool {
@@ -107,7 +109,7 @@ fn with_server(inquiries: u32) -> Result<()> {
     ensure!(!visible(&server, KNOWN) && !visible(&server, STRANGER), "somebody is let in whom the server does not know");
 
     // The server tells us of an initiator that comes.
-    name_server.administrate(&["--register", &format!("initiator={KNOWN}")])?;
+    name_server.administrate(&["--register", &format!("initiator={KNOWN}")], LIMIT)?;
     wait_for("the initiator to be let in", PATIENCE, || visible(&server, KNOWN).then_some(())).with_context(|| name_server.log())?;
     ensure!(!visible(&server, STRANGER), "a stranger is let in");
     if inquiries > 0 {
