@@ -15,12 +15,14 @@ extern crate alloc;
 extern crate std;
 
 pub mod access;
+mod administration;
 pub mod attention;
 mod contingent;
 mod copy;
 pub mod counters;
 mod deadline;
 pub mod effect;
+mod ending;
 mod errand;
 pub mod flight;
 mod keeping;

@@ -7,7 +7,7 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use device::{Device, Interlock, Step, StoreOp, StoreResult};
-use fault::{RuleId, Rules, Stage};
+use fault::{Rules, Stage};
 use scsi::command::Operation;
 use scsi::{Asc, CommandRow, Outcome, Sense, Status, TaskAttribute};
 
@@ -16,9 +16,9 @@ use crate::contingent::{Admission, QueueError};
 use crate::copy::Role;
 use crate::copy::records::Records;
 use crate::copy::tokens::Tokens;
-use crate::counters::{Counters, Ended};
+use crate::counters::Counters;
 use crate::effect::{Abort, Command, Effect, Function, FunctionResponse, NexusId, NexusIdentity, TaskRef};
-use crate::flight::{Ending, FlightRecord, FlightRecorder};
+use crate::flight::FlightRecorder;
 use crate::keeping::Keeping;
 use crate::management::{Pending, Waiter};
 use crate::nexus::{Entry, Nexus, Nexuses};
@@ -54,8 +54,8 @@ pub struct Unit {
     pub(crate) copies: Records,
     /// ROD tokens of this unit's blocks.
     pub(crate) tokens: Tokens,
-    counters: Counters,
-    flight: FlightRecorder,
+    pub(crate) counters: Counters,
+    pub(crate) flight: FlightRecorder,
     /// Tasks whose abort was answered for before they ended: until they do, the medium is NOT READY.
     pub(crate) overdue: usize,
     /// Earliest time at which something is due; may be too early, never too late.
@@ -271,105 +271,6 @@ impl Unit {
         self.next_timeout
     }
 
-    // --- administration ---
-
-    /// The device server.
-    pub fn device(&self) -> &Device {
-        &self.device
-    }
-
-    /// The device server, to be changed. Call [`publish_notices`](Unit::publish_notices) afterwards.
-    pub fn device_mut(&mut self) -> &mut Device {
-        &mut self.device
-    }
-
-    /// Turns what the device has to tell into unit attentions.
-    pub fn publish_notices(&mut self) {
-        while let Some(notice) = self.device.poll_notice() {
-            self.attention_all(notice.asc, notice.except.map(NexusId));
-        }
-    }
-
-    /// Fault rules.
-    pub fn faults(&self) -> &Rules {
-        &self.faults
-    }
-
-    /// Fault rules, to be changed. Call [`release_hung`](Unit::release_hung) after a delete.
-    pub fn faults_mut(&mut self) -> &mut Rules {
-        &mut self.faults
-    }
-
-    /// Lets the tasks go on that hang by this rule, or by any: from where they hung, through the gates that may have closed meanwhile.
-    pub fn release_hung(&mut self, rule: Option<RuleId>, now: u64) {
-        self.tick(now);
-        let hung = |task: &Task| matches!(&task.state, State::Hung { rule: by, .. } if rule.is_none_or(|rule| rule == *by));
-        for slot in self.slots(hung) {
-            if let State::Hung { then, .. } = self.tasks.set_state(slot, State::Running) {
-                if self.is_held_back(slot) { self.block(slot, *then) } else { self.resume(slot, *then) }
-            }
-        }
-        self.settle();
-    }
-
-    /// A unit attention for every attached nexus but one.
-    pub fn attention_all(&mut self, asc: Asc, except: Option<NexusId>) {
-        for nexus in self.nexuses.iter_mut().filter(|nexus| Some(nexus.id) != except) {
-            nexus.attentions.establish(asc);
-        }
-    }
-
-    /// Forgets a unit attention of one nexus: REPORT LUNS through another unit has told what REPORTED LUNS DATA HAS CHANGED announces.
-    pub fn clear_attention(&mut self, nexus: NexusId, asc: Asc) {
-        if let Some(nexus) = self.nexuses.get_mut(nexus) {
-            nexus.attentions.clear(asc);
-        }
-    }
-
-    /// The administrator's reset: as LOGICAL UNIT RESET, and a remembered flush failure is forgotten.
-    pub fn reset(&mut self, now: u64) {
-        self.tick(now);
-        self.device.forget_flush_failure();
-        self.reset_unit(None);
-        self.settle();
-    }
-
-    /// Commands that have not ended, those being aborted among them.
-    pub fn active_tasks(&self) -> usize {
-        self.tasks.len()
-    }
-
-    /// Commands whose end somebody waits for: without those that were aborted, or whose nexus is gone, and that a store still has.
-    pub fn awaited_tasks(&self) -> usize {
-        self.tasks.iter().filter(|(_, task)| !matches!(task.state, State::Aborting { .. })).count()
-    }
-
-    /// The store works on bytes from `end` on.
-    pub fn works_behind(&self, end: u64) -> bool {
-        let busy = |task: &Task| matches!(task.state, State::Storing | State::Aborting { .. }) && task.claim.is_some_and(|claim| claim.end > end);
-        self.errand_end.is_some_and(|at| at > end) || self.tasks.iter().any(|(_, task)| busy(task))
-    }
-
-    /// What was counted.
-    pub fn counters(&self) -> &Counters {
-        &self.counters
-    }
-
-    /// The last commands that ended, oldest first.
-    pub fn recent(&self) -> impl Iterator<Item = &FlightRecord> {
-        self.flight.recent()
-    }
-
-    /// Reservations and registrations.
-    pub fn reservations(&self) -> &Reservations {
-        &self.reservations
-    }
-
-    /// What was kept of the reservations over a power loss cannot be read: see [`Reservations::lose`].
-    pub fn lose_reservations(&mut self) {
-        self.reservations.lose();
-    }
-
     // --- the life of a command ---
 
     /// Makes a task. `transient`: it is answered within this call and takes no part in the order of the others.
@@ -555,7 +456,7 @@ impl Unit {
     // --- faults ---
 
     /// Goes on where a hang or an auto contingent allegiance had stopped the task.
-    fn resume(&mut self, slot: usize, then: Point) {
+    pub(crate) fn resume(&mut self, slot: usize, then: Point) {
         let then = match then {
             Point::Start => return self.start(slot),
             Point::Step(Step::Finish(outcome)) => return self.respond(slot, outcome),
@@ -587,96 +488,6 @@ impl Unit {
 
     pub(crate) fn wake_at(&mut self, time: u64) {
         self.next_timeout = Some(self.next_timeout.map_or(time, |next| next.min(time)));
-    }
-
-    // --- ends ---
-
-    /// An end that the device did not decide: what was transferred so far was consumed.
-    pub(crate) fn conclude(&mut self, slot: usize, mut outcome: Outcome) {
-        outcome.data_out = self.tasks.get(slot).fetched;
-        self.respond(slot, outcome);
-    }
-
-    /// The command ends with an outcome.
-    pub(crate) fn respond(&mut self, slot: usize, outcome: Outcome) {
-        let outcome = self.check_token(slot, outcome);
-        let task = self.leave(slot);
-        let moved = (outcome.data_in.len().min(task.data_in), outcome.data_out.min(task.data_out));
-        let nanoseconds = self.clock.saturating_sub(task.arrived);
-        let (operation, expected) = (task.row.map(|row| row.operation), (task.data_in, task.data_out));
-        if task.is_command() {
-            self.counters.ended(Ended { nexus: task.nexus, operation, status: outcome.status, expected, moved, nanoseconds });
-        }
-        let ended = device::Ended { row: task.row, cdb: task.cdb(), outcome: &outcome, data_in: moved.0, data_out: moved.1, nanoseconds };
-        self.device.ended(&ended);
-        let sense = outcome.sense.map(|sense| (sense.key, sense.asc));
-        self.record(&task, Ending::Status(outcome.status), sense);
-        let status = outcome.status;
-        self.effects.push_back(Effect::Respond { task: task.reference(slot), outcome });
-        self.task_ended(slot, task.generation);
-        if status != Status::GOOD && task.is_command() {
-            self.after_status(&task, status);
-        }
-    }
-
-    /// Ends a task without outcome, at once or when its store operation ends.
-    pub(crate) fn abort(&mut self, slot: usize, why: Abort) {
-        match &mut self.tasks.get_mut(slot).state {
-            // The first abort decides who hears what, but nobody speaks to a nexus that is gone.
-            State::Aborting { why: first } if why == Abort::NexusLost => *first = why,
-            State::Aborting { .. } => {}
-            state @ (State::Storing | State::Persisting) => *state = State::Aborting { why },
-            state @ State::Copying => {
-                *state = State::Aborting { why };
-                let task = self.tasks.get(slot).reference(slot);
-                self.effects.push_back(Effect::CancelPart { task });
-            }
-            _ => self.end_aborted(slot, why),
-        }
-    }
-
-    pub(crate) fn end_aborted(&mut self, slot: usize, why: Abort) {
-        let task = self.leave(slot);
-        if task.is_command() {
-            self.counters.aborted(task.nexus);
-        }
-        self.record(&task, Ending::Aborted, None);
-        if task.role != Role::Background {
-            self.effects.push_back(Effect::Aborted { task: task.reference(slot), why });
-        }
-        self.task_ended(slot, task.generation);
-    }
-
-    pub(crate) fn leave(&mut self, slot: usize) -> Task {
-        let mut task = self.tasks.remove(slot);
-        let reference = task.reference(slot);
-        self.copy_left(&mut task, reference);
-        if let Some(progress) = &mut task.progress {
-            self.device.left(progress);
-        }
-        self.overdue -= usize::from(task.overdue);
-        if let Some(nexus) = self.nexuses.of_mut(&task) {
-            nexus.tasks -= 1;
-        }
-        task
-    }
-
-    fn record(&mut self, task: &Task, ending: Ending, sense: Option<(scsi::SenseKey, Asc)>) {
-        let range = task.row.and_then(|row| row.range(task.cdb()));
-        self.flight.record(FlightRecord {
-            number: 0,
-            nexus: task.nexus,
-            tag: task.tag,
-            opcode: task.cdb().first().copied().unwrap_or(0),
-            name: task.row.map(|row| row.name),
-            lba: range.map(|range| range.start.0),
-            blocks: range.map_or(0, |range| range.count.0),
-            ending,
-            sense,
-            arrived: task.arrived,
-            ended: self.clock,
-            event: task.event,
-        });
     }
 
     // --- shared ---

@@ -2,9 +2,11 @@
 
 use super::*;
 use crate::effect::{FunctionKind, FunctionResponse, TaskTag};
+use crate::flight::Ending;
 use crate::management::FUNCTION_LIMIT;
 use crate::testing::{Bench, Event, blocks, compare_and_write, identity, read, reserve_out, write};
 use device::{Parameter, StoreAnswer, StoreFault};
+use fault::RuleId;
 use scsi::{DataIn, SenseFormat};
 use std::vec;
 
