@@ -114,6 +114,7 @@ impl Connection {
         let request = function.request;
         let referenced_lost = request.function == ABORT_TASK && self.lose_referenced(&request);
         self.lose_set(&request);
+        self.mark_ending(&request);
         function.counted = !request.immediate;
         function.waits = false;
         self.shared.active += u32::from(function.counted);
@@ -177,11 +178,45 @@ impl Connection {
         }
     }
 
+    /// The tasks that a function is about to end. Some have been told to the shell together with the function; the unit may still refuse one of them first.
+    fn mark_ending(&mut self, request: &TaskManagementRequest) {
+        let (one_unit, all_units) = scope(request.function);
+        let of_set = |lun| all_units || one_unit && lun == request.lun;
+        let ending = match request.function {
+            ABORT_TASK => alloc::vec![request.referenced_tag],
+            _ => self.shared.tasks.tags(|task| of_set(task.lun)),
+        };
+        for tag in ending {
+            if let Some(task) = self.shared.tasks.get_mut(tag).filter(|task| task.runs()) {
+                task.ended_by.get_or_insert(request.tag);
+            }
+        }
+    }
+
+    /// A function is done. A task that ended before it could, with an answer that waits for data, goes without one: it would come after that of the function.
+    /// The answer of the function: a task that ABORT TASK names was still there for the initiator.
+    fn drop_ended(&mut self, tag: u32, response: FunctionCode) -> FunctionCode {
+        let Some(function) = self.shared.functions.iter().find(|function| function.request.tag == tag).map(|function| function.request.function)
+        else {
+            return response;
+        };
+        let of_one = function == ABORT_TASK;
+        if response != FunctionCode::COMPLETE && !(of_one && response == FunctionCode::TASK_DOES_NOT_EXIST) {
+            return response;
+        }
+        let waiting = self.shared.tasks.tags(|task| task.ended_by == Some(tag) && task.waits_to_answer());
+        for tag in &waiting {
+            self.drop_task(*tag);
+        }
+        if of_one && !waiting.is_empty() { FunctionCode::COMPLETE } else { response }
+    }
+
     /// A task management function ended.
     pub fn function_response(&mut self, tag: u32, response: FunctionCode) {
         if self.logging_out.is_some_and(|logout| logout.tag == tag) {
             return self.finish_logout(response == FunctionCode::COMPLETE);
         }
+        let response = self.drop_ended(tag, response);
         match self.shared.functions.iter_mut().find(|function| function.request.tag == tag) {
             // Our own request to end a task: its data were damaged, or its connection logs out.
             None => {

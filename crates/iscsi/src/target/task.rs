@@ -33,6 +33,8 @@ pub struct Task {
     pub transfer: Transfer,
     /// The connection answers for the unit with CHECK CONDITION, ABORTED COMMAND.
     pub refused: Option<Asc>,
+    /// The function, by its tag, that was asked to end the task: once that is done, nothing may be answered any more.
+    pub ended_by: Option<u32>,
     /// The end, once the shell told it.
     pub reply: Option<Reply>,
     /// The reply is in the queue.
