@@ -113,6 +113,13 @@ pub enum Request {
         tid: i32,
         lun: u64,
     },
+    /// The transition of a target port group fails: the group is again what it was, and sessions hear of the failure. Refused while it is in no transition.
+    UnitFailTransition {
+        tid: i32,
+        lun: u64,
+        /// Portal group tag.
+        group: u16,
+    },
     PortalNew(PortalRequest),
     PortalDelete(PortalRequest),
     PortalShow,
@@ -256,6 +263,7 @@ impl Request {
             | R::UnitDefault { .. }
             | R::TargetDefault { .. }
             | R::UnitReset { .. }
+            | R::UnitFailTransition { .. }
             | R::PortalNew(_)
             | R::PortalDelete(_)
             | R::DriverStart

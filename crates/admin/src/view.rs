@@ -156,6 +156,9 @@ pub struct UnitView {
     pub path: Option<String>,
     pub sync: bool,
     pub direct: bool,
+    /// Type of protection that the medium is formatted with, 0 to 3; none: it has no room for protection information. Not printed by tgtadm.
+    #[serde(default)]
+    pub protection: Option<u8>,
     /// Its target port groups, ascending; not printed by tgtadm.
     #[serde(default)]
     pub port_groups: Vec<PortGroupView>,

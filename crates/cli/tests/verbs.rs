@@ -406,6 +406,7 @@ fn json_keeps_its_shape() {
         "path",
         "port_groups",
         "prevent_removal",
+        "protection",
         "read_only",
         "removable",
         "scsi_id",
@@ -442,6 +443,8 @@ fn json_keeps_its_shape() {
     let told = "[{\"tag\":1,\"state\":\"non-optimized\",\"preferred\":true}]\n";
     assert_eq!(daemon.done("unit access-state 1/1 1 non-optimized --preferred --json"), told);
     assert_eq!(daemon.done("unit access-state 1/1 --json"), told);
+    daemon.done("unit access-state 1/1 1 transitioning --preferred");
+    assert_eq!(daemon.done("unit access-state 1/1 1 --fail --json"), told, "it is what it was");
     drop(session);
     assert_eq!(daemon.done("fault rm all --json"), "{\"removed\":1}\n");
     assert_eq!(daemon.done("unit reset 1/1 --json"), "{\"reset\":true}\n");
@@ -657,6 +660,7 @@ fn verb(request: &Request) -> Result<&'static str, &'static str> {
         R::UnitUpdate { .. } => Ok("unit set"),
         R::UnitStat { .. } => Ok("unit show"),
         R::UnitReset { .. } => Ok("unit reset"),
+        R::UnitFailTransition { .. } => Ok("unit access-state"),
         R::UnitResize { .. } => Ok("unit resize"),
         R::UnitSwap(_) => Ok("unit swap"),
         R::PortalNew(_) => Ok("portal add"),
@@ -707,6 +711,7 @@ fn every_request_has_a_verb_or_a_reason() {
         Request::UnitUpdate { tid: 1, lun: 1, parameters: Vec::new() },
         Request::UnitStat { tid: 1, lun: 1 },
         Request::UnitReset { tid: 1, lun: 1 },
+        Request::UnitFailTransition { tid: 1, lun: 1, group: 1 },
         Request::UnitResize { tid: 1, lun: 1, bytes: None, force: false },
         Request::UnitSwap(UnitSwap { tid: 1, lun: 1, path: user(), bstype: None, bsoflags: None, force: false }),
         Request::PortalNew(portals()),

@@ -103,16 +103,28 @@ impl Deref for Targets {
 }
 
 /// Units of a target by number, and what is published of them.
-#[derive(Default)]
 pub struct Units {
     units: BTreeMap<u64, UnitState>,
     cells: SharedMap<u64, Arc<UnitCell>>,
+    well_known: Arc<UnitCell>,
 }
 
 impl Units {
     /// A unit, to be changed in anything but its cell.
     pub fn get_mut(&mut self, lun: &u64) -> Option<&mut UnitState> {
         self.units.get_mut(lun)
+    }
+
+    /// No units but the well known one.
+    pub fn new(well_known: Arc<UnitCell>) -> Units {
+        let mut cells = SharedMap::default();
+        cells.insert(well_known.lun, well_known.clone());
+        Units { units: BTreeMap::new(), cells, well_known }
+    }
+
+    /// The well known logical unit REPORT LUNS, which comes and goes with its target.
+    pub fn well_known(&self) -> &Arc<UnitCell> {
+        &self.well_known
     }
 
     /// A new unit.

@@ -86,7 +86,7 @@ impl TargetPortGroupSupport {
     }
 }
 
-/// A logical unit: a disk (SBC) or the controller at LUN 0 (SCC).
+/// A logical unit: a disk (SBC), the controller at LUN 0 (SCC), or a well known one (SPC).
 #[derive(Debug)]
 pub struct Device {
     kind: DeviceType,
@@ -145,6 +145,11 @@ impl Device {
     /// The controller at LUN 0: no medium, always ready.
     pub fn controller(settings: UnitSettings) -> Device {
         Device::new(DeviceType::CONTROLLER, settings, None, true, ModePages::none())
+    }
+
+    /// A well known logical unit: no medium, always ready, and no name of its own.
+    pub fn well_known(settings: UnitSettings) -> Device {
+        Device::new(DeviceType::WELL_KNOWN, settings, None, true, ModePages::none())
     }
 
     fn new(kind: DeviceType, settings: UnitSettings, medium: Option<Medium>, online: bool, modes: ModePages) -> Device {
@@ -538,7 +543,7 @@ impl Device {
 
     /// Takes the unit offline or online. `except`: the nexus whose START STOP UNIT did it.
     pub(crate) fn set_online(&mut self, online: bool, except: Option<u64>) -> Result<(), ParameterError> {
-        if self.kind == DeviceType::CONTROLLER || online == self.online {
+        if self.kind != DeviceType::DISK || online == self.online {
             return Ok(());
         }
         if online && self.medium.is_none() {
@@ -568,12 +573,13 @@ impl Device {
             read_only: self.read_only(),
             swp: self.modes.software_write_protect(),
             thin: self.thin(),
+            protection: self.protection.map(Protection::number),
         }
     }
 
     /// A medium arrives (the unit goes online), goes, or changes size. Commands that began with the old one do not touch the new one.
     pub fn set_medium(&mut self, medium: Option<Medium>) {
-        if self.kind == DeviceType::CONTROLLER {
+        if self.kind != DeviceType::DISK {
             return;
         }
         let was_online = self.online;
@@ -612,7 +618,7 @@ impl Device {
     /// A removable unit tells a medium change; any tells another capacity. A fixed disk of the same size tells nothing: whoever exchanges it under
     /// its users says that the same data are there.
     pub fn exchange(&mut self, medium: Medium) {
-        if self.medium.is_none() || self.kind == DeviceType::CONTROLLER {
+        if self.medium.is_none() || self.kind != DeviceType::DISK {
             return self.set_medium(Some(medium));
         }
         let told = |device: &Device| (device.blocks(), device.physical_exponent());
@@ -674,7 +680,7 @@ impl Device {
     // --- what the commands ask ---
 
     pub(crate) fn is_ready(&self) -> bool {
-        self.online && (self.kind == DeviceType::CONTROLLER || self.blocks() > 0)
+        self.online && (self.kind != DeviceType::DISK || self.blocks() > 0)
     }
 
     /// Why the unit is not ready: no medium in a removable one, otherwise the code of the original for an offline one.

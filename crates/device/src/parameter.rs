@@ -113,4 +113,6 @@ pub struct UnitView {
     /// Software write protect of the control mode page.
     pub swp: bool,
     pub thin: bool,
+    /// Type of protection, 0 to 3; `None`: the medium has no room for protection information.
+    pub protection: Option<u8>,
 }

@@ -453,7 +453,7 @@ mod tests {
     #[test]
     fn order_words_and_operations() {
         assert!(ROWS.windows(2).all(|pair| (pair[0].opcode, pair[0].service_action) <= (pair[1].opcode, pair[1].service_action)));
-        for device_type in [DeviceType::DISK, DeviceType::CONTROLLER] {
+        for device_type in [DeviceType::DISK, DeviceType::CONTROLLER, DeviceType::WELL_KNOWN] {
             let words: Vec<&str> = rows_for(device_type).map(|row| row.word).collect();
             assert_eq!(words.iter().collect::<BTreeSet<_>>().len(), words.len());
             let keys: BTreeSet<_> = rows_for(device_type).map(|row| (row.opcode, row.service_action)).collect();

@@ -13,7 +13,7 @@ use crate::command::CommandRow;
 use crate::types::DeviceType;
 
 /// Device types that this crate has rows for.
-const ALL: &[DeviceType] = &[DeviceType::DISK, DeviceType::CONTROLLER];
+const ALL: &[DeviceType] = &[DeviceType::DISK, DeviceType::CONTROLLER, DeviceType::WELL_KNOWN];
 const DISK: &[DeviceType] = &[DeviceType::DISK];
 const CONTROLLER: &[DeviceType] = &[DeviceType::CONTROLLER];
 

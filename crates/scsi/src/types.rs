@@ -81,6 +81,11 @@ impl BlockRange {
 pub struct Lun(pub [u8; 8]);
 
 impl Lun {
+    /// The well known logical unit REPORT LUNS: extended addressing, well known logical unit method, 01h (SAM-5 4.7.7.5.3).
+    pub const REPORT_LUNS: Lun = Lun([0xc1, 0x01, 0, 0, 0, 0, 0, 0]);
+    /// [`number`](Lun::number) of [`REPORT_LUNS`](Lun::REPORT_LUNS).
+    pub const REPORT_LUNS_NUMBER: u64 = 0xc101;
+
     /// Single-level LUN: peripheral addressing below 256, flat space addressing up to 16383 (SAM-5 4.7). `None` above.
     pub fn from_number(number: u64) -> Option<Lun> {
         let [.., high, low] = number.to_be_bytes();
@@ -91,7 +96,8 @@ impl Lun {
         }
     }
 
-    /// The number of a single-level LUN with peripheral (00b, bus 0) or flat (01b) addressing; `None` for every other form.
+    /// The number of a single-level LUN with peripheral (00b, bus 0) or flat (01b) addressing; of a well known one C100h and its number; `None` for every
+    /// other form.
     pub fn number(self) -> Option<u64> {
         if self.0[2..].iter().any(|&byte| byte != 0) {
             return None;
@@ -99,6 +105,7 @@ impl Lun {
         match self.0[0] >> 6 {
             0 if self.0[0] == 0 => Some(u64::from(self.0[1])),
             1 => Some(u64::from(self.0[0] & 0x3f) << 8 | u64::from(self.0[1])),
+            3 if self.0[0] == 0xc1 => Some(0xc100 | u64::from(self.0[1])),
             _ => None,
         }
     }
@@ -121,6 +128,8 @@ impl DeviceType {
     pub const CONTROLLER: DeviceType = DeviceType(0x0c);
     /// Object-based storage device (OSD).
     pub const OSD: DeviceType = DeviceType(0x11);
+    /// Well known logical unit (SPC).
+    pub const WELL_KNOWN: DeviceType = DeviceType(0x1e);
 }
 
 /// Task attribute (SAM-5 8.9).
@@ -178,11 +187,18 @@ mod tests {
         assert_eq!(Lun::from_number(0x1234), Some(Lun([0x52, 0x34, 0, 0, 0, 0, 0, 0])));
         assert_eq!(Lun::from_number(0x4000), None);
         assert_eq!(Lun([0x40, 5, 0, 0, 0, 0, 0, 0]).number(), Some(5), "flat addressing of a low number");
-        for odd in
-            [[0, 5, 0, 1, 0, 0, 0, 0], [0, 5, 0, 0, 0, 0, 0, 1], [1, 5, 0, 0, 0, 0, 0, 0], [0x80, 5, 0, 0, 0, 0, 0, 0], [0xc1, 1, 0, 0, 0, 0, 0, 0]]
-        {
+        for odd in [
+            [0, 5, 0, 1, 0, 0, 0, 0],
+            [0, 5, 0, 0, 0, 0, 0, 1],
+            [1, 5, 0, 0, 0, 0, 0, 0],
+            [0x80, 5, 0, 0, 0, 0, 0, 0],
+            [0xc2, 1, 0, 0, 0, 0, 0, 0],
+            [0xc1, 1, 0, 0, 0, 0, 0, 1],
+        ] {
             assert_eq!(Lun(odd).number(), None, "{odd:?}");
         }
+        assert_eq!(Lun::REPORT_LUNS.number(), Some(Lun::REPORT_LUNS_NUMBER));
+        assert_eq!(Lun::from_number(Lun::REPORT_LUNS_NUMBER), None, "no unit of ours can be made there");
     }
 
     proptest! {
@@ -194,7 +210,7 @@ mod tests {
         #[test]
         fn any_lun_is_answered(bytes: [u8; 8]) {
             if let Some(number) = Lun(bytes).number() {
-                prop_assert!(number < 0x4000);
+                prop_assert!(number < 0x4000 || number >> 8 == 0xc1);
             }
         }
 

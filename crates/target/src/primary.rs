@@ -77,14 +77,17 @@ impl Unit {
         self.device.check(&request).err()?.sense
     }
 
-    /// REPORT LUNS (SPC-6 6.33). There are no well known units here.
+    /// REPORT LUNS (SPC-6 6.33). The one well known unit is listed when they are asked for; there are no conglomerates, so no unit is administrative, and
+    /// none has subsidiaries to ask for.
     fn report_luns(&mut self, slot: usize) -> Outcome {
         let task = self.tasks.get(slot);
         let cdb = task.cdb();
         let allocation = be32(cdb, 6).unwrap_or(0);
-        let well_known_only = match cdb.get(2) {
-            Some(0x00 | 0x02) => false,
-            Some(0x01) => true,
+        let (units, well_known) = match cdb.get(2) {
+            Some(0x00 | 0x11) => (true, false),
+            Some(0x01) => (false, true),
+            Some(0x02) => (true, true),
+            Some(0x10) => (false, false),
             _ => return Outcome::check(Sense::invalid_cdb_field(2, Some(7))),
         };
         if allocation < REPORT_LUNS_LEAST {
@@ -92,11 +95,14 @@ impl Unit {
         }
         let mut response = Response::new(allocation);
         response.zeros(8);
-        if !well_known_only {
+        if units {
             let others = task.luns.iter().copied().filter(|&number| number != 0);
             for lun in core::iter::once(0).chain(others).filter_map(Lun::from_number) {
                 response.bytes(&lun.0);
             }
+        }
+        if well_known && task.luns.contains(&Lun::REPORT_LUNS_NUMBER) {
+            response.bytes(&Lun::REPORT_LUNS.0);
         }
         // LUN LIST LENGTH counts the list alone, not the four reserved bytes before it.
         let list = u32::try_from(response.len() - 8).unwrap_or(u32::MAX);

@@ -117,7 +117,7 @@ impl Bench {
             attribute,
             data_out: data.len() as u32,
             data_in: if data.is_empty() { 4096 } else { 0 },
-            luns: &[0, 1, 300],
+            luns: &[0, 1, 300, 0xc101],
             unit_exists,
         };
         self.unit.handle_command(command, self.now);

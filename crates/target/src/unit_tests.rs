@@ -103,11 +103,16 @@ fn reported_luns() {
     let mut all = vec![0, 0, 0, 24, 0, 0, 0, 0];
     all.extend([0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0x41, 0x2c, 0, 0, 0, 0, 0, 0]);
     assert_eq!(bench.data(1, &report(0, 255)), all);
-    assert_eq!(bench.data(1, &report(2, 255)), all);
+    assert_eq!(bench.data(1, &report(0x11, 255)), all, "no unit is part of a conglomerate");
     assert_eq!(bench.data(1, &report(0, 16)), all[..16]);
-    assert_eq!(bench.data(1, &report(1, 255)), [0; 8]);
+    let well_known = [0xc1, 0x01, 0, 0, 0, 0, 0, 0];
+    assert_eq!(bench.data(1, &report(1, 255)), [[0, 0, 0, 8, 0, 0, 0, 0], well_known].concat());
+    all.extend(well_known);
+    all[3] = 32;
+    assert_eq!(bench.data(1, &report(2, 255)), all);
+    assert_eq!(bench.data(1, &report(0x10, 255)), [0; 8], "no unit is administrative");
     assert_eq!(bench.sense(1, &report(0, 15)), (5, 0x2400));
-    for select in [3, 0x10, 0x11, 0x12, 0xff] {
+    for select in [3, 0x12, 0xff] {
         assert_eq!(bench.sense(1, &report(select, 255)), (5, 0x2400), "{select}");
     }
 }

@@ -121,6 +121,8 @@ impl Host {
 
 #[path = "loopback/copies.rs"]
 mod copies;
+#[path = "loopback/well_known.rs"]
+mod well_known;
 
 #[test]
 fn a_disk_is_found_written_and_read() {

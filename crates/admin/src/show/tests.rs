@@ -23,6 +23,7 @@ fn controller() -> UnitView {
         path: None,
         sync: false,
         direct: false,
+        protection: None,
         port_groups: Vec::new(),
     }
 }

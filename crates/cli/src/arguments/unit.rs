@@ -87,7 +87,7 @@ pub enum UnitAction {
         #[arg(value_name = "TARGET/LUN")]
         unit: UnitPlace,
         /// Portal group tag
-        #[arg(value_parser = clap::value_parser!(u16).range(1..), requires = "state")]
+        #[arg(value_parser = clap::value_parser!(u16).range(1..))]
         group: Option<u16>,
         /// New state
         #[arg(value_parser = scsi::AccessState::ALL.map(scsi::AccessState::word))]
@@ -95,6 +95,9 @@ pub enum UnitAction {
         /// The group is preferred; otherwise it is not
         #[arg(long, requires = "state")]
         preferred: bool,
+        /// The transition of the group fails: it is again what it was
+        #[arg(long, requires = "group", conflicts_with_all = ["state", "preferred"])]
+        fail: bool,
     },
     /// Reset a unit: its commands end aborted, its sessions hear of it, a failed flush is forgotten
     Reset {

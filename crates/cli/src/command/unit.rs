@@ -39,7 +39,8 @@ pub fn run(options: Unit) -> Result<ExitCode> {
         UnitAction::Resize { unit, size, force } => resize(&connect, &unit, size, force),
         UnitAction::Swap(options) => swap(&connect, &options),
         UnitAction::Reset { unit } => reset(&connect, &unit),
-        UnitAction::AccessState { unit, group, state, preferred } => access_state(&connect, &unit, group, state.as_deref(), preferred),
+        UnitAction::AccessState { unit, group: Some(group), fail: true, .. } => fail_transition(&connect, &unit, group),
+        UnitAction::AccessState { unit, group, state, preferred, .. } => access_state(&connect, &unit, group, state.as_deref(), preferred),
     }
 }
 
@@ -123,7 +124,8 @@ fn flags(unit: &UnitView, none: &str) -> String {
         (unit.sync, "sync"),
         (unit.direct, "direct"),
     ];
-    let set: Vec<&str> = words.iter().filter(|(set, _)| *set).map(|(_, word)| *word).collect();
+    let protection = unit.protection.and_then(StoreFlag::of_protection).map(StoreFlag::word);
+    let set: Vec<&str> = words.iter().filter(|(set, _)| *set).map(|(_, word)| *word).chain(protection).collect();
     if set.is_empty() { none.into() } else { set.join(",") }
 }
 
@@ -338,12 +340,25 @@ fn tell(connect: &Connect, daemon: &Daemon, (tid, lun): (i32, u64), what: impl F
 fn access_state(connect: &Connect, place: &UnitPlace, group: Option<u16>, state: Option<&str>, preferred: bool) -> Result<ExitCode> {
     let daemon = Daemon::find(connect)?;
     let place = settled(&daemon, place)?;
-    if let (Some(group), Some(state)) = (group, state.and_then(AccessState::from_word)) {
+    if let Some(group) = group {
+        let Some(state) = state.and_then(AccessState::from_word) else { bail!("say what becomes of group {group}: a state, or --fail") };
         let access = Access { group, state, preferred };
         daemon.ask(Request::UnitUpdate { tid: place.0, lun: place.1, parameters: vec![("access_state".into(), access.to_string())] })?;
     }
+    show_port_groups(connect, &daemon, place)
+}
+
+/// Has the transition of a target port group fail.
+fn fail_transition(connect: &Connect, place: &UnitPlace, group: u16) -> Result<ExitCode> {
+    let daemon = Daemon::find(connect)?;
+    let place = settled(&daemon, place)?;
+    daemon.ask(Request::UnitFailTransition { tid: place.0, lun: place.1, group })?;
+    show_port_groups(connect, &daemon, place)
+}
+
+fn show_port_groups(connect: &Connect, daemon: &Daemon, (tid, lun): (i32, u64)) -> Result<ExitCode> {
     let targets = daemon.targets()?;
-    let (_, unit) = naming::unit(&targets, &UnitPlace { target: place.0.to_string(), lun: place.1 })?;
+    let (_, unit) = naming::unit(&targets, &UnitPlace { target: tid.to_string(), lun })?;
     watch::print(connect, &Shown::new(&unit.port_groups, port_groups(unit))?)
 }
 

@@ -345,6 +345,7 @@ fn dispatch(context: &mut Context<'_>, request: &Request) -> Reply {
         Request::UnitDefault { tid, lun, names } => parameter::default(context, *tid, *lun, names),
         Request::UnitStat { tid, lun } => session::unit_stat(context, *tid, *lun),
         Request::UnitReset { tid, lun } => unit::reset(context, *tid, *lun),
+        Request::UnitFailTransition { tid, lun, group } => port_groups::fail(context, *tid, *lun, *group),
         Request::PortalNew(request) => portal::new(context, request),
         Request::PortalDelete(request) => portal::delete(context, request),
         Request::PortalShow => Ok(portal::show(context)),

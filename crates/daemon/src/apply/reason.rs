@@ -106,6 +106,7 @@ fn unit_of(request: &Request) -> Option<(i32, u64)> {
         | R::UnitUpdate { tid, lun, .. }
         | R::UnitStat { tid, lun }
         | R::UnitReset { tid, lun }
+        | R::UnitFailTransition { tid, lun, .. }
         | R::FaultJournal { tid, lun } => Some((*tid, *lun)),
         _ => None,
     }

@@ -64,7 +64,7 @@ pub fn create(state: &mut State, tid: i32, name: &str) -> Result<(), Failure> {
         hosts: Vec::new(),
         incoming: Vec::new(),
         outgoing: None,
-        units: Units::default(),
+        units: Units::new(unit::well_known(state, tid, name)),
     };
     state.targets.insert(tid, target);
     unit::controller(state, tid)

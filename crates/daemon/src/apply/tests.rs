@@ -14,6 +14,9 @@ use admin::view::{TargetView, UnitView};
 use super::Control;
 use crate::stub::{Stub, ask, control, number};
 
+/// Number of the well known logical unit that each target has.
+const WELL_KNOWN: u64 = scsi::Lun::REPORT_LUNS_NUMBER;
+
 fn target(control: &Control, tid: i32, name: &str) -> u32 {
     number(&ask(control, Request::TargetNew { tid, name: name.into() }))
 }
@@ -60,12 +63,12 @@ fn targets_come_and_go_with_tgts_error_numbers() {
     assert_eq!(target(&control, 1, "bad_name"), 17);
     assert_eq!(target(&control, 0, "x"), 17);
     assert_eq!(target(&control, -5, "x"), 17);
-    assert_eq!(published(&stub), [(1, vec![0]), (3, vec![0])]);
+    assert_eq!(published(&stub), [(1, vec![0, WELL_KNOWN]), (3, vec![0, WELL_KNOWN])]);
     assert_eq!(number(&ask(&control, Request::TargetDelete { tid: 9, force: false })), 4);
     stub.log_in(5, 3);
     assert_eq!(number(&ask(&control, Request::TargetDelete { tid: 3, force: false })), 19);
     assert_eq!(number(&ask(&control, Request::TargetDelete { tid: 3, force: true })), 0);
-    assert_eq!(published(&stub), [(1, vec![0])]);
+    assert_eq!(published(&stub), [(1, vec![0, WELL_KNOWN])]);
     assert_eq!(number(&ask(&control, Request::SystemDelete)), 17);
 }
 
@@ -260,6 +263,16 @@ fn portal_groups_are_ports_of_every_unit_and_begin_as_they_are_configured() {
     assert_eq!(number(&set("7:active")), 17);
     assert_eq!(number(&ask(&control, Request::PortalDelete(portals("127.0.0.1:9")))), 0);
     assert_eq!(groups(), ["7:non-optimized:false"]);
+    let fail = |group| number(&ask(&control, Request::UnitFailTransition { tid: 1, lun: 1, group }));
+    assert_eq!([fail(7), fail(1)], [17, 17], "one that is in no transition, and no such group");
+    assert_eq!(number(&set("7:transitioning")), 0);
+    assert_eq!((groups(), fail(7), groups()), (vec!["7:transitioning:false".into()], 0, vec!["7:non-optimized:false".to_owned()]));
+    let kept = |state: &crate::state::State| state.targets[&1].units[&1].configured.access_states.clone();
+    assert_eq!(
+        kept(&control.lock()).iter().map(ToString::to_string).collect::<Vec<_>>(),
+        ["7:non-optimized"],
+        "what is kept is no transition either"
+    );
     let default = Request::UnitDefault { tid: 1, lun: 1, names: vec!["access_state:7".into()] };
     assert_eq!(number(&ask(&control, default)), 0);
     assert_eq!(groups(), ["7:optimized:false"]);
@@ -304,7 +317,7 @@ fn a_unit_has_its_settings_from_the_first_moment_or_does_not_exist() {
         ..disk(1, 1)
     };
     assert_eq!(unit(&control, with(&[("readonly", "1"), ("nosuch", "1")])), 17);
-    assert_eq!(published(&stub), [(1, vec![0])]);
+    assert_eq!(published(&stub), [(1, vec![0, WELL_KNOWN])]);
     assert!(stub.told.lock().expect("no panic").is_empty());
     assert_eq!(unit(&control, with(&[("readonly", "1"), ("vendor_id", "ACME")])), 0);
     assert!(shown_unit(&control, 1, 1).read_only);

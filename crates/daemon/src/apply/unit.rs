@@ -9,7 +9,7 @@ use admin::request::UnitNew;
 use admin::view::UnitView;
 use device::{Device, Medium, UnitSettings};
 use scsi::protection::Protection;
-use scsi::{BlockSize, DeviceType};
+use scsi::{BlockSize, DeviceType, Lun};
 use store::{File, Memory, Null, OpenOptions, Protected, Store, protected};
 use target::Unit;
 use transport::model::UnitCell;
@@ -132,7 +132,7 @@ fn admit(state: &State, tid: i32, lun: u64) -> Result<&TargetState, Failure> {
     if target.units.contains_key(&lun) {
         return Err(Code::UnitExists.into());
     }
-    if target.units.len() >= UNIT_LIMIT || scsi::Lun::from_number(lun).is_none() {
+    if target.units.len() >= UNIT_LIMIT || Lun::from_number(lun).is_none() {
         return Err(invalid(format!("unit numbers go from 1 to {}, not {lun}", UNIT_LIMIT - 1)));
     }
     Ok(target)
@@ -166,6 +166,17 @@ pub fn controller(state: &mut State, tid: i32) -> Result<(), Failure> {
     let new = NewUnit { lun: 0, store: "null", path: None, flags: StoreFlags::default(), block_size: BlockSize::B512, identity: None, opened: None };
     let settings = UnitSettings { product: "Controller".into(), removable: false, ..settings(tid, &name, &new) };
     insert(state, tid, new, Device::controller(settings), None).map(|_| ())
+}
+
+/// Makes the well known logical unit REPORT LUNS of a new target.
+pub fn well_known(state: &State, tid: i32, target: &str) -> Arc<UnitCell> {
+    let lun = Lun::REPORT_LUNS_NUMBER;
+    let new = NewUnit { lun, store: "null", path: None, flags: StoreFlags::default(), block_size: BlockSize::B512, identity: None, opened: None };
+    let settings = UnitSettings { product: "Report LUNs".into(), removable: false, ..settings(tid, target, &new) };
+    let core = Unit::new(Device::well_known(settings), state.seed);
+    let cell = Arc::new(UnitCell::new(tid, lun, core, None));
+    port_groups::tell_well_known(&state.groups, target, &cell);
+    cell
 }
 
 fn insert(state: &mut State, tid: i32, new: NewUnit, device: Device, opened: Option<Arc<dyn Store>>) -> Result<Arc<UnitCell>, Failure> {
@@ -350,6 +361,7 @@ pub fn view(lun: u64, unit: &UnitState) -> UnitView {
         path: unit.path.clone(),
         sync: unit.flags.sync,
         direct: unit.flags.direct,
+        protection: view.protection,
         port_groups: port_groups::view(unit),
     }
 }

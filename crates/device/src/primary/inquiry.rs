@@ -73,8 +73,12 @@ fn standard(device: &Device) -> Vec<u8> {
     for version in VERSIONS {
         data.extend(version.to_be_bytes());
     }
-    let command_set = if device.device_type() == DeviceType::DISK { VERSION_SBC_3 } else { VERSION_SCC_2 };
-    data.extend(command_set.to_be_bytes());
+    let command_set = match device.device_type() {
+        DeviceType::DISK => Some(VERSION_SBC_3),
+        DeviceType::CONTROLLER => Some(VERSION_SCC_2),
+        _ => None,
+    };
+    data.extend(command_set.into_iter().flat_map(u16::to_be_bytes));
     data.resize(usize::from(STANDARD_LEN), 0);
     data
 }
@@ -115,6 +119,17 @@ mod tests {
         assert_eq!((data[0], data[5]), (0x0c, 0x00));
         assert_eq!(&data[16..32], b"Controller      ");
         assert_eq!(data[64..66], [0x01, 0xfb]);
+    }
+
+    #[test]
+    fn standard_data_of_a_well_known_unit() {
+        let mut bench = Bench::around(Device::well_known(settings()), 0);
+        let data = bench.good(&[0x12, 0, 0, 0, 0xff, 0]);
+        assert_eq!((data[..8].to_vec(), data.len()), (vec![0x1e, 0x00, 0x06, 0x32, 91, 0x00, 0x00, 0x02], 96));
+        assert_eq!(data[58..66], [0x00, 0xa0, 0x09, 0x60, 0x04, 0x60, 0, 0], "no command set but SPC");
+        bench.good(&[0; 6]);
+        assert_eq!(bench.refused(&[0x28, 0, 0, 0, 0, 0, 0, 0, 0, 0], &[]), 0x0005_2000);
+        assert_eq!(bench.refused(&[0x1a, 0, 0x3f, 0, 0xff, 0], &[]), 0x0005_2000);
     }
 
     #[test]

@@ -13,6 +13,8 @@ use crate::operation::PortIdentity;
 
 /// Pages of every unit, ascending.
 const COMMON: &[u8] = &[0x00, 0x80, 0x83, 0x86, 0x87, 0x88];
+/// Pages of a well known logical unit: it has no serial number and no mode pages.
+const WELL_KNOWN: &[u8] = &[0x00, 0x83, 0x86, 0x88];
 /// More pages of a block device, ascending.
 const BLOCK: &[u8] = &[0x8a, 0x8f, 0xb0, 0xb1, 0xb2, 0xb4, 0xb7];
 
@@ -40,27 +42,39 @@ impl Device {
 
 /// The page with its four-byte header, `None` when the unit has no such page.
 pub(super) fn page(device: &Device, code: u8, port: &PortIdentity) -> Option<Vec<u8>> {
-    let is_disk = device.device_type() == DeviceType::DISK;
+    if !supported(device).any(|it| it == code) {
+        return None;
+    }
     let body = match code {
-        0x00 => COMMON.iter().chain(if is_disk { BLOCK } else { &[] }).copied().collect::<Vec<u8>>(),
+        0x00 => supported(device).collect::<Vec<u8>>(),
         0x80 => serial_number(device),
         0x83 => identification(device, port),
-        0x86 => extended_inquiry(device, is_disk),
+        0x86 => extended_inquiry(device),
         0x87 => mode_page_policy(device),
         0x88 => ports(&device.ports, port),
-        0xb0 if is_disk => block_limits(device),
-        0xb1 if is_disk => block_characteristics(device),
-        0xb2 if is_disk => provisioning(device),
-        0x8a if is_disk => power_condition(),
-        0x8f if is_disk => super::third_party::page(device),
-        0xb4 if is_disk => block_lengths(device),
-        0xb7 if is_disk => limits_extension(),
+        0xb0 => block_limits(device),
+        0xb1 => block_characteristics(device),
+        0xb2 => provisioning(device),
+        0x8a => power_condition(),
+        0x8f => super::third_party::page(device),
+        0xb4 => block_lengths(device),
+        0xb7 => limits_extension(),
         _ => return None,
     };
     let length = u16::try_from(body.len()).unwrap_or(u16::MAX).to_be_bytes();
     let mut page = Vec::from([device.device_type().0, code, length[0], length[1]]);
     page.extend(body);
     Some(page)
+}
+
+/// The pages of the unit, ascending.
+fn supported(device: &Device) -> impl Iterator<Item = u8> + '_ {
+    let (first, more) = match device.device_type() {
+        DeviceType::DISK => (COMMON, BLOCK),
+        DeviceType::WELL_KNOWN => (WELL_KNOWN, [].as_slice()),
+        _ => (COMMON, [].as_slice()),
+    };
+    first.iter().chain(more).copied()
 }
 
 /// Page 80h: the serial number, right aligned.
@@ -72,11 +86,13 @@ fn serial_number(device: &Device) -> Vec<u8> {
 }
 
 /// Page 83h. The first three designators are the original's, in its order: names under /dev/disk/by-id come from them. The fourth is unique where
-/// those are not (they repeat on every host). The rest names the port the command came through.
+/// those are not (they repeat on every host). The rest names the port the command came through. A well known logical unit has that rest alone.
 fn identification(device: &Device, port: &PortIdentity) -> Vec<u8> {
     let mut body = Vec::new();
-    for (code_set, kind, value) in unit_names(device) {
-        designator(&mut body, code_set, kind, &value);
+    if device.device_type() != DeviceType::WELL_KNOWN {
+        for (code_set, kind, value) in unit_names(device) {
+            designator(&mut body, code_set, kind, &value);
+        }
     }
     designator(&mut body, ISCSI | BINARY, PORT | 0x04, &u32::from(port.relative_port.0).to_be_bytes());
     designator(&mut body, ISCSI | BINARY, PORT | 0x05, &u32::from(port.group_tag).to_be_bytes());
@@ -105,6 +121,7 @@ impl Device {
     /// Is this one of the unit's own designators of VPD page 83h? Those of ports and of the target name no unit.
     pub fn is_named(&self, name: &Designator) -> bool {
         name.association == 0
+            && self.device_type() != DeviceType::WELL_KNOWN
             && unit_names(self).iter().any(|(code_set, kind, value)| (name.code_set, name.kind, name.value()) == (*code_set, *kind, value))
     }
 
@@ -146,7 +163,8 @@ fn name_string(name: &[u8]) -> Vec<u8> {
 }
 
 /// Page 86h: head of queue, ordered and simple tasks; a disk has a volatile cache, counts by group number, and needs some minutes for an extended self-test.
-fn extended_inquiry(device: &Device, is_disk: bool) -> Vec<u8> {
+fn extended_inquiry(device: &Device) -> Vec<u8> {
+    let is_disk = device.device_type() == DeviceType::DISK;
     let mut body = Vec::from([0; 0x3c]);
     body[1] = 0x07;
     body[2] = 0x01;
@@ -275,12 +293,26 @@ mod tests {
 
     #[test]
     fn every_listed_page_is_there_and_names_itself() {
-        let mut bench = Bench::thin(8);
-        for code in vpd(&mut bench, 0).split_off(4) {
-            let page = vpd(&mut bench, code);
-            assert_eq!(page[..2], [0, code]);
-            assert_eq!(usize::from(u16::from_be_bytes([page[2], page[3]])), page.len() - 4);
+        let controller = Bench::around(Device::controller(settings()), 0);
+        let well_known = Bench::around(Device::well_known(settings()), 0);
+        for (mut bench, kind) in [(Bench::thin(8), 0x00), (controller, 0x0c), (well_known, 0x1e)] {
+            let codes = vpd(&mut bench, 0).split_off(4);
+            assert!(codes.is_sorted());
+            for code in codes {
+                let page = vpd(&mut bench, code);
+                assert_eq!(page[..2], [kind, code]);
+                assert_eq!(usize::from(u16::from_be_bytes([page[2], page[3]])), page.len() - 4);
+            }
         }
+    }
+
+    #[test]
+    fn a_well_known_unit_has_no_name_of_its_own() {
+        let mut bench = Bench::around(Device::well_known(settings()), 0);
+        assert_eq!(vpd(&mut bench, 0), [0x1e, 0, 0, 4, 0x00, 0x83, 0x86, 0x88]);
+        assert_eq!(bench.refused(&[0x12, 1, 0x80, 0, 0xff, 0], &[]), 0x0005_2400);
+        let page = vpd(&mut bench, 0x83);
+        assert_eq!(page[4..12], [0x51, 0x94, 0, 4, 0, 0, 0, 3], "it begins with the port");
     }
 
     #[test]

@@ -68,6 +68,8 @@ pub fn entry() -> TargetEntry {
     entry.parameters.max_outstanding_r2t = 4;
     entry.parameters.max_recv_data_segment_length = 262_144;
     entry.units.insert(0, Arc::new(UnitCell::new(1, 0, Unit::new(Device::controller(settings(0)), 1), None)));
+    let well_known = Unit::new(Device::well_known(settings(Lun::REPORT_LUNS_NUMBER)), 1);
+    entry.units.insert(Lun::REPORT_LUNS_NUMBER, Arc::new(UnitCell::new(1, Lun::REPORT_LUNS_NUMBER, well_known, None)));
     entry.units.insert(1, disk(1, Arc::new(Memory::new(64 << 20))));
     entry
 }
