@@ -6,6 +6,8 @@
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 
+use scsi::command::Operation;
+
 use crate::device::Device;
 use crate::disk::erase::{Erase, PACE};
 use crate::disk::scan;
@@ -123,7 +125,7 @@ impl Device {
             return if waits { None } else { self.next_erasure() };
         }
         if let Some(op) = diagnostics::next_operation(self, traffic.commands) {
-            return Some(self.send(Owner::SelfTest, op, nothing));
+            return Some(Errand { operation: Some(Operation::SendDiagnostic), ..self.send(Owner::SelfTest, op, nothing) });
         }
         if self.errands.flush.is_some() {
             return Some(self.send(Owner::Flush, StoreOp::Flush { offset: 0, len: 0 }, nothing));
@@ -188,11 +190,11 @@ impl Device {
     fn next_erasure(&mut self) -> Option<Errand> {
         let mut erase = self.errands.erase.take()?;
         let step = erase.next(self);
-        let (list, guard) = (erase.list(), erase.guard(self));
+        let (list, guard, operation) = (erase.list(), erase.guard(self), Some(erase.operation()));
         let Step::Store(op) = step else { return None };
         self.errands.erase = Some(erase);
         if self.holds(&op) {
-            return Some(Errand { guard, ..self.send(Owner::Erase, op, list) });
+            return Some(Errand { guard, operation, ..self.send(Owner::Erase, op, list) });
         }
         self.erasure_ended(Err(StoreFault::OutOfRange));
         None
@@ -209,6 +211,6 @@ impl Device {
     fn send(&mut self, owner: Owner, op: StoreOp, payload: Arc<[u8]>) -> Errand {
         self.errands.number += 1;
         self.errands.running = Some(owner);
-        Errand { number: self.errands.number, op, guard: None, payload }
+        Errand { number: self.errands.number, op, operation: None, guard: None, payload }
     }
 }

@@ -5,6 +5,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use scsi::command::Operation;
 use scsi::{Asc, CommandRow, Outcome, RelativePort};
 
 use crate::guard::Guard;
@@ -275,6 +276,8 @@ pub struct Errand {
     pub number: u64,
     /// What.
     pub op: StoreOp,
+    /// The command that began the work, as fault rules know it.
+    pub operation: Option<Operation>,
     /// What it does with protection information, on a unit that has it.
     pub guard: Option<Box<Guard>>,
     /// The bytes that `op` means by its payload, at most 64 KiB. No errand reads into it.

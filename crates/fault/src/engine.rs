@@ -103,6 +103,11 @@ impl Rules {
         Some(Verdict { rule: id, event, pause_ms, action })
     }
 
+    /// A rule as written.
+    pub fn spec(&self, id: RuleId) -> Option<&RuleSpec> {
+        self.rules.iter().find(|rule| rule.id == id).map(|rule| &rule.spec)
+    }
+
     /// What was decided so far.
     pub const fn journal(&self) -> &Journal {
         &self.journal
@@ -121,7 +126,7 @@ impl StoredRule {
     }
 
     fn fires(&self, stage: Stage, subject: &Subject<'_>, seed: u64) -> bool {
-        self.spec.stage() == stage && !self.is_healed() && self.spec.matches(subject) && self.hits(subject, seed)
+        self.spec.acts_at(stage, subject) && !self.is_healed() && self.spec.matches(subject) && self.hits(subject, seed)
     }
 
     fn hits(&self, subject: &Subject<'_>, seed: u64) -> bool {
@@ -245,6 +250,22 @@ mod tests {
         for stage in Stage::ALL {
             let fired = rules.decide(stage, &subject("WRITE10", Some((0, 1)), 1, 0), 0).is_some();
             assert_eq!(fired, stage == Stage::Arrival, "{stage:?}");
+        }
+    }
+
+    #[test]
+    fn blocks_of_commands_that_have_none_are_those_of_their_work() {
+        let works = Some((100, 50));
+        for (text, stage) in [
+            ("op=SANITIZE_BLOCK_ERASE,lba=149,len=1,key=3,asc=0x0c02", Some(Stage::Store)),
+            ("op=SANITIZE_BLOCK_ERASE,lba=150,len=1,key=3,asc=0x0c02", None),
+            ("op=0x48,lba=0,len=101,key=3,asc=0x0c02", Some(Stage::Store)),
+            ("op=SANITIZE_BLOCK_ERASE,key=3,asc=0x0c02", Some(Stage::Arrival)),
+            ("op=SANITIZE_OVERWRITE,lba=149,len=1,key=3,asc=0x0c02", None),
+        ] {
+            let mut rules = rules(&[text]);
+            let fires = |stage: &Stage| rules.decide(*stage, &subject("SANITIZE_BLOCK_ERASE", works, 1, 0), 0).is_some();
+            assert_eq!(Stage::ALL.into_iter().find(fires), stage, "{text}");
         }
     }
 

@@ -23,7 +23,7 @@ use core::fmt;
 use scsi::command::{self, Family};
 use scsi::{Asc, BlockCount, BlockRange, Lba, SenseKey};
 
-use crate::rule::{ActionKind, OperationPattern, Percent, RuleSpec, RuleView};
+use crate::rule::{self, ActionKind, OperationPattern, Percent, RuleSpec, RuleView};
 
 /// Longest name of a rule, in bytes: it is printed in tables.
 pub const NAME_LENGTH: usize = 64;
@@ -64,6 +64,9 @@ pub fn parse(text: &str) -> Result<RuleSpec, Error> {
     let operation = operation(words.get("op").ok_or_else(|| missing("op", operations()))?)?;
     let range = range(&words, operation)?;
     let action = words.get("action").map_or(Ok(ActionKind::CheckCondition), action)?;
+    if range.is_some() && goes_over_medium(operation) {
+        check_work(&words, action)?;
+    }
     Ok(RuleSpec {
         operation,
         range,
@@ -167,9 +170,28 @@ fn has_blocks(operation: OperationPattern) -> bool {
     }
 }
 
+/// True when commands of the pattern go over the whole medium: a rule with blocks meets their work.
+fn goes_over_medium(operation: OperationPattern) -> bool {
+    match operation {
+        OperationPattern::Row(operation) => rule::goes_over_medium(operation),
+        OperationPattern::Family(_) => false,
+        OperationPattern::Opcode(opcode) => command::by_opcode(opcode).iter().any(|row| rule::goes_over_medium(row.operation)),
+    }
+}
+
+/// Work on a block can only fail.
+fn check_work(words: &Words<'_>, action: ActionKind) -> Result<(), Error> {
+    let allowed = "leave lba and len out, or let the work fail there with key and asc";
+    match (words.get("action"), words.get("pause")) {
+        (Some(word), _) if action != ActionKind::CheckCondition => Err(word.error("is not for the work of a command at a block", allowed)),
+        (_, Some(word)) if pause(word)? != 0 => Err(word.error("is not for the work of a command at a block", allowed)),
+        _ => Ok(()),
+    }
+}
+
 fn range(words: &Words<'_>, operation: OperationPattern) -> Result<Option<BlockRange>, Error> {
     let (Some(word), first) = (words.get("lba").or(words.get("len")), words.number("lba", u64::MAX)?) else { return Ok(None) };
-    if !has_blocks(operation) {
+    if !has_blocks(operation) && !goes_over_medium(operation) {
         return Err(word.error("can never match: this operation has no blocks in its CDB", "leave lba and len out"));
     }
     let start = first.unwrap_or(0);
@@ -427,6 +449,9 @@ mod tests {
         assert!(error("op=WRITE,key=3,action=BUSY").contains("key and asc belong to action=CHECK_CONDITION"));
         assert!(error("op=UNMAP,lba=0,action=BUSY").contains("leave lba and len out"));
         assert!(error("op=0x12,len=4,action=BUSY").contains("leave lba and len out"));
+        assert!(error("op=0x48,len=4,action=BUSY").starts_with("action=BUSY"));
+        assert!(error("op=FORMAT_UNIT,lba=4,pause=1,key=3,asc=0x3101").starts_with("pause=1"));
+        assert!(parse("op=SEND_DIAGNOSTIC,lba=4,pause=0,key=3,asc=0x1100").is_ok());
         assert!(error("op=WRITE,name=,action=BUSY").contains("is no name"));
     }
 

@@ -19,4 +19,4 @@ pub mod rule;
 
 pub use engine::{Rules, StoredRule};
 pub use journal::Journal;
-pub use rule::{Action, ActionKind, EventId, Percent, RuleId, RuleSpec, RuleView, Stage, Subject, Verdict};
+pub use rule::{Action, ActionKind, EventId, Percent, RuleId, RuleSpec, RuleView, Stage, Subject, Verdict, goes_over_medium};

@@ -169,9 +169,15 @@ pub struct RuleSpec {
 }
 
 impl RuleSpec {
-    /// Where the rule acts. Every rule of the original's grammar acts on arrival.
-    pub const fn stage(&self) -> Stage {
-        Stage::Arrival
+    /// Where the rule acts on this command: on arrival, as every rule of the original's grammar does. A command that goes over the whole medium names no block;
+    /// a rule that names some meets its work there (the grammar lets it only fail).
+    pub fn acts_at(&self, stage: Stage, subject: &Subject<'_>) -> bool {
+        let works = self.range.is_some() && goes_over_medium(subject.row.operation);
+        match stage {
+            Stage::Arrival => !works,
+            Stage::Store => works,
+            _ => false,
+        }
     }
 
     /// True when the rule looks at this command: operation and blocks fit. Chance and counts are the engine's.
@@ -219,6 +225,13 @@ pub enum OperationPattern {
     Family(scsi::command::Family),
     /// An operation code, whatever the device type makes of it.
     Opcode(u8),
+}
+
+/// Does the command go over the whole medium, piece by piece, with or without somebody who waits for it? FORMAT UNIT, SANITIZE, and SEND DIAGNOSTIC with a
+/// self-test.
+pub const fn goes_over_medium(operation: scsi::Operation) -> bool {
+    use scsi::Operation::{FormatUnit, SanitizeBlockErase, SanitizeCryptographicErase, SanitizeOverwrite, SendDiagnostic};
+    matches!(operation, FormatUnit | SanitizeBlockErase | SanitizeCryptographicErase | SanitizeOverwrite | SendDiagnostic)
 }
 
 /// A command at a stage, as rules see it.

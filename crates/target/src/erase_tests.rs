@@ -126,3 +126,58 @@ fn injected_errors_stand_in_the_log() {
     let errors = bench.data(1, &[0x4d, 0, 0x43, 0, 0, 0, 6, 0, 99, 0]);
     assert_eq!(errors[8..], [0, 0, 0, 1]);
 }
+
+/// A rule for block 40 of what this operation does.
+fn bad_block(operation: &str) -> std::string::String {
+    std::format!("op={operation},lba=40,len=1,key=4,asc=0x3200,repeat=1")
+}
+
+#[test]
+fn a_rule_lets_an_erasure_fail_on_its_way() {
+    for (operation, cdb) in [("SANITIZE_BLOCK_ERASE", &SANITIZE[..]), ("FORMAT_UNIT", &[0x04, 0, 0, 0, 0, 0])] {
+        let mut bench = Bench::new(2);
+        bench.medium.fill(7);
+        bench.rule(0, &bad_block(operation));
+        assert_eq!(bench.sense(1, cdb), (4, 0x3200), "the rule's sense");
+        let failed = if operation == "FORMAT_UNIT" { 0x3101 } else { 0x3103 };
+        assert_eq!((bench.sense(2, &read(0, 1)), bench.status(2, &READY, &[])), ((3, failed), Status::CHECK_CONDITION));
+        assert_eq!(
+            bench.unit.faults().journal().entries().map(|entry| (entry.stage, entry.range.map(|range| range.start.0))).next(),
+            Some((fault::Stage::Store, Some(0)))
+        );
+        assert_eq!(bench.status(1, cdb, &[]), Status::GOOD, "it is healed");
+        assert!(bench.medium.iter().all(|&byte| byte == 0));
+        assert_eq!(bench.status(2, &READY, &[]), Status::GOOD);
+    }
+}
+
+#[test]
+fn a_rule_lets_an_erasure_fail_that_nobody_waits_for() {
+    let mut bench = Bench::new(2);
+    bench.rule(0, &bad_block("0x48"));
+    assert_eq!(bench.status(1, &IMMEDIATE, &[]), Status::GOOD);
+    assert!(bench.errands.is_empty(), "nothing got to the store");
+    assert_eq!(bench.sense(2, &read(0, 1)), (3, 0x3103));
+    assert_eq!(bench.unit.faults().journal().entries().map(|entry| (entry.nexus, entry.ordinal)).collect::<Vec<_>>(), [(0, 0)]);
+    bench.simple(1, 1, &IMMEDIATE, &[]);
+    bench.errand();
+    bench.errand();
+    assert_eq!(bench.status(2, &READY, &[]), Status::GOOD);
+}
+
+#[test]
+fn a_rule_lets_a_self_test_find_a_bad_block() {
+    for (code, told) in [(5, Some((4, 0x3200))), (1, None)] {
+        let mut bench = Bench::new(1);
+        bench.rule(0, &bad_block("SEND_DIAGNOSTIC"));
+        let test = [0x1d, code << 5, 0, 0, 0, 0];
+        match told {
+            Some(told) => assert_eq!(bench.sense(1, &test), told),
+            None => assert_eq!(bench.status(1, &test, &[]), Status::GOOD),
+        }
+        let log = bench.data(1, &[0x4d, 0, 0x50, 0, 0, 0, 0, 1, 0x94, 0]);
+        assert_eq!((log[8], log[15]), (code << 5 | 7, 0), "the first parameter: failed");
+        assert_eq!(log[12..20], 40_u64.to_be_bytes(), "at that block");
+        assert_eq!(bench.unit.faults().journal().len(), 1);
+    }
+}

@@ -25,10 +25,17 @@ impl Unit {
     pub(crate) fn run_errands(&mut self) {
         let at_store = |task: &Task| matches!(task.state, State::Storing | State::Aborting { .. });
         let traffic = Traffic { commands: self.tasks.len() > 0, at_store: self.tasks.iter().any(|(_, task)| at_store(task)) };
-        if let Some(errand) = self.device.poll_errand(traffic) {
+        while let Some(errand) = self.device.poll_errand(traffic) {
+            if let Some(fault) = self.errand_fault(&errand) {
+                // What fails ends its work, so that this comes to an end.
+                self.device.errand_ended(errand.number, Err(fault));
+                self.publish_notices();
+                continue;
+            }
             self.errand_end = Some(errand.op.end());
             self.tokens.changes(&errand.op);
             self.effects.push_back(Effect::Errand(errand));
+            break;
         }
         if let Some(due) = self.device.errand_due(traffic) {
             self.wake_at(due);

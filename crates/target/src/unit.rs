@@ -446,6 +446,9 @@ impl Unit {
         {
             return self.conclude(slot, Outcome::check(sense));
         }
+        if !self.faults.is_empty() && self.work_fails(slot, &op) {
+            return;
+        }
         self.tokens.changes(&op);
         self.tasks.set_state(slot, State::Storing);
         let task = self.tasks.get(slot).reference(slot);

@@ -152,6 +152,7 @@ enum How {
 /// A running SANITIZE or FORMAT UNIT.
 #[derive(Clone, Debug)]
 pub(crate) struct Erase {
+    operation: Operation,
     kind: Kind,
     how: How,
     /// FMTPINFO, and what follows from it and from PROTECTION FIELD USAGE.
@@ -190,6 +191,7 @@ pub(super) fn begin(device: &mut Device, request: &Request<'_>) -> Result<(Erase
     let protection = if kind == Kind::Format { protection_of(information, 0).unwrap_or_default() } else { device.protection() };
     let nexus = request.nexus;
     let mut command = Erase {
+        operation: request.row.operation,
         kind,
         how: erase,
         information,
@@ -285,6 +287,11 @@ impl Erase {
     /// An overwrite that no command waits for leaves time to others.
     pub(crate) fn is_paced(&self) -> bool {
         self.alone && matches!(self.how, How::Fill { .. })
+    }
+
+    /// The command that began it.
+    pub(crate) fn operation(&self) -> Operation {
+        self.operation
     }
 
     /// The parameter list: its pattern is what [`StoreOp::Fill`] means.
