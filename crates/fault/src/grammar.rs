@@ -449,8 +449,8 @@ mod tests {
         assert!(error("op=WRITE,key=3,action=BUSY").contains("key and asc belong to action=CHECK_CONDITION"));
         assert!(error("op=UNMAP,lba=0,action=BUSY").contains("leave lba and len out"));
         assert!(error("op=0x12,len=4,action=BUSY").contains("leave lba and len out"));
-        assert!(error("op=0x48,len=4,action=BUSY").starts_with("action=BUSY"));
-        assert!(error("op=FORMAT_UNIT,lba=4,pause=1,key=3,asc=0x3101").starts_with("pause=1"));
+        assert!(error("op=0x48,len=4,action=BUSY").starts_with("\"action=BUSY\""));
+        assert!(error("op=FORMAT_UNIT,lba=4,pause=1,key=3,asc=0x3101").starts_with("\"pause=1\""));
         assert!(parse("op=SEND_DIAGNOSTIC,lba=4,pause=0,key=3,asc=0x1100").is_ok());
         assert!(error("op=WRITE,name=,action=BUSY").contains("is no name"));
     }
