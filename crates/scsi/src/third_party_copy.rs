@@ -14,11 +14,11 @@ pub const MAX_CSCDS: u16 = 64;
 /// Segment descriptors in one list.
 pub const MAX_SEGMENTS: u16 = 256;
 /// Bytes of all descriptors of one list: as many of the longest as there may be.
-pub const MAX_DESCRIPTOR_BYTES: u32 = MAX_CSCDS as u32 * 32 + MAX_SEGMENTS as u32 * 28;
-/// Most bytes one segment can move: 65535 blocks of 64 KiB, all that its fields can say.
-pub const MAX_SEGMENT_BYTES: u32 = 0xffff << 16;
-/// Type codes of the descriptors that are understood, ascending: block to block, verify device, identification.
-pub const DESCRIPTOR_TYPES: [u8; 3] = [BLOCK_TO_BLOCK, VERIFY, IDENTIFICATION];
+pub const MAX_DESCRIPTOR_BYTES: u32 = MAX_CSCDS as u32 * 32 + MAX_SEGMENTS as u32 * 32;
+/// Most bytes one segment can move: all that its fields can say.
+pub const MAX_SEGMENT_BYTES: u32 = u32::MAX;
+/// Type codes of the descriptors that are understood, ascending: block to block, verify device, block to block with offset, identification.
+pub const DESCRIPTOR_TYPES: [u8; 4] = [BLOCK_TO_BLOCK, VERIFY, BYTES_TO_BYTES, IDENTIFICATION];
 /// Ranges of one POPULATE TOKEN or WRITE USING TOKEN.
 pub const MAX_RANGES: u16 = 64;
 /// Bytes of a ROD token.
@@ -31,6 +31,7 @@ const THIS_UNIT: u16 = 0xffff;
 
 const BLOCK_TO_BLOCK: u8 = 0x02;
 const VERIFY: u8 = 0x07;
+const BYTES_TO_BYTES: u8 = 0x0a;
 const IDENTIFICATION: u8 = 0xe4;
 
 const TOO_MANY_CSCDS: Asc = Asc(0x2606);
@@ -110,11 +111,32 @@ pub struct BlockCopy {
     pub place: u16,
 }
 
+/// Block to block with offset (type 0Ah): bytes, from a place within a block to a place within a block.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ByteCopy {
+    /// From where.
+    pub source: End,
+    /// To where.
+    pub destination: End,
+    /// Number of bytes.
+    pub bytes: u32,
+    /// First block there.
+    pub source_lba: u64,
+    /// Bytes from the beginning of that block.
+    pub source_offset: u16,
+    /// First block here.
+    pub destination_lba: u64,
+    /// Bytes from the beginning of that block.
+    pub destination_offset: u16,
+}
+
 /// A segment descriptor.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Segment {
     /// Copies blocks.
     Copy(BlockCopy),
+    /// Copies bytes.
+    CopyBytes(ByteCopy),
     /// Verify device (type 07h): the unit is there, and ready if asked for.
     Verify {
         /// Which unit.
@@ -131,6 +153,8 @@ pub struct CopyList {
     pub identifier: Option<u32>,
     /// IMMED: answered before the copy has ended.
     pub immediate: bool,
+    /// G_SENSE: GOOD brings sense data, which tell how many segments were done.
+    pub good_sense: bool,
     /// Copy sources and destinations.
     pub cscds: Vec<Cscd>,
     /// What is to be done.
@@ -178,7 +202,7 @@ impl CopyList {
         let identifier = identifier(u32::from(id), flags, 0)?;
         let lengths = Lengths { header: 16, cscds: cscd_bytes, segments: segment_bytes, inline, cscd_field: 2 };
         let (cscds, segments) = lengths.parse(list)?;
-        Ok(CopyList { identifier, immediate: false, cscds, segments })
+        Ok(CopyList { identifier, immediate: false, good_sense: false, cscds, segments })
     }
 
     /// The list of EXTENDED COPY: a header of 48 bytes, then CSCD descriptors, then segments.
@@ -196,10 +220,6 @@ impl CopyList {
         if field(2) != 0x20 {
             return Err(Sense::invalid_parameter_field(2, Some(7)));
         }
-        if header[15] & 0x02 != 0 {
-            // G_SENSE: GOOD brings no sense data here.
-            return Err(Sense::invalid_parameter_field(15, Some(1)));
-        }
         if header[16] != 0xff {
             return Err(Sense::invalid_parameter_field(16, Some(7)));
         }
@@ -210,7 +230,7 @@ impl CopyList {
         }
         let lengths = Lengths { header: 48, cscds: field(42), segments: u32::from(field(44)), inline: u32::from(field(46)), cscd_field: 42 };
         let (cscds, segments) = lengths.parse(list)?;
-        Ok(CopyList { identifier, immediate, cscds, segments })
+        Ok(CopyList { identifier, immediate, good_sense: header[15] & 0x02 != 0, cscds, segments })
     }
 }
 
@@ -295,6 +315,7 @@ fn segment_list(mut bytes: &[u8], mut place: usize) -> Result<Vec<Segment>, Sens
         let wanted = match kind {
             BLOCK_TO_BLOCK => 0x18,
             VERIFY => 0x08,
+            BYTES_TO_BYTES => 0x1c,
             _ => return Err(Sense::illegal(UNSUPPORTED_SEGMENT)),
         };
         if length != wanted {
@@ -314,6 +335,17 @@ fn segment(kind: u8, flags: u8, bytes: &[u8], place: usize) -> Segment {
     let end = |at: usize| End::of(be16(bytes, at).unwrap_or(0));
     if kind == VERIFY {
         return Segment::Verify { unit: end(4), ready: bytes.get(8).is_some_and(|byte| byte & 0x01 != 0) };
+    }
+    if kind == BYTES_TO_BYTES {
+        return Segment::CopyBytes(ByteCopy {
+            source: end(4),
+            destination: end(6),
+            bytes: be32(bytes, 8).unwrap_or(0),
+            source_lba: be64(bytes, 12).unwrap_or(0),
+            source_offset: be16(bytes, 28).unwrap_or(0),
+            destination_lba: be64(bytes, 20).unwrap_or(0),
+            destination_offset: be16(bytes, 30).unwrap_or(0),
+        });
     }
     Segment::Copy(BlockCopy {
         source: end(4),

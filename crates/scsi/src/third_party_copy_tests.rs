@@ -19,6 +19,13 @@ fn segment_bytes(kind: u8) -> [u8; 28] {
     bytes
 }
 
+/// Block to block with offset.
+fn offset_bytes() -> [u8; 32] {
+    let mut bytes = [0; 32];
+    (bytes[0], bytes[3], bytes[7], bytes[10], bytes[19], bytes[27], bytes[28], bytes[31]) = (0x0a, 0x1c, 1, 4, 100, 200, 2, 1);
+    bytes
+}
+
 fn lid1(cscds: &[[u8; 32]], segments: &[[u8; 28]]) -> Vec<u8> {
     let mut list = vec![0; 16];
     list[0] = 9;
@@ -46,6 +53,23 @@ fn a_list_with_one_segment() {
 }
 
 #[test]
+fn a_segment_of_bytes() {
+    let mut list = lid1(&[], &[]);
+    list[11] = 32;
+    list.extend(offset_bytes());
+    let wanted = ByteCopy {
+        source: End::Descriptor(0),
+        destination: End::Descriptor(1),
+        bytes: 1024,
+        source_lba: 100,
+        source_offset: 512,
+        destination_lba: 200,
+        destination_offset: 1,
+    };
+    assert_eq!(CopyList::parse_lid1(&list).unwrap().segments, [Segment::CopyBytes(wanted)]);
+}
+
+#[test]
 fn the_long_header() {
     let mut list = vec![0; 48];
     (list[0], list[3], list[15], list[16], list[23], list[43], list[45]) = (1, 0x20, 1, 0xff, 7, 32, 12);
@@ -54,7 +78,11 @@ fn the_long_header() {
     let parsed = CopyList::parse(&list).unwrap();
     assert_eq!((parsed.identifier, parsed.immediate), (Some(7), true));
     assert_eq!(parsed.segments, [Segment::Verify { unit: End::ThisUnit, ready: true }]);
-    for (at, value, field) in [(0, 0, 0), (3, 0x21, 2), (15, 3, 15), (16, 0xe4, 16), (1, 0x08, 1), (1, 0x18, 20), (43, 33, 42)] {
+    assert!(!parsed.good_sense);
+    list[15] = 3;
+    assert!(CopyList::parse(&list).unwrap().good_sense);
+    list[15] = 1;
+    for (at, value, field) in [(0, 0, 0), (3, 0x21, 2), (16, 0xe4, 16), (1, 0x08, 1), (1, 0x18, 20), (43, 33, 42)] {
         let mut wrong = list.clone();
         wrong[at] = value;
         let sense = CopyList::parse(&wrong).unwrap_err();
@@ -69,13 +97,19 @@ fn the_long_header() {
 #[test]
 fn limits_are_kept_exactly() {
     let (cscds, segments) = (usize::from(MAX_CSCDS), usize::from(MAX_SEGMENTS));
-    let full = lid1(&vec![cscd_bytes(0xe4); cscds], &vec![segment_bytes(2); segments]);
+    let longest = |cscds: usize, segments: usize| {
+        let mut list = lid1(&vec![cscd_bytes(0xe4); cscds], &[]);
+        list[8..12].copy_from_slice(&(segments as u32 * 32).to_be_bytes());
+        list.extend(vec![offset_bytes(); segments].concat());
+        list
+    };
+    let full = longest(cscds, segments);
     assert_eq!(full.len(), 16 + MAX_DESCRIPTOR_BYTES as usize);
     assert!(full.len() <= MAX_LIST_BYTES as usize);
     assert_eq!(asc(CopyList::parse_lid1(&full)), 0);
     assert_eq!(asc(CopyList::parse_lid1(&lid1(&vec![cscd_bytes(0xe4); cscds + 1], &[]))), 0x2606);
     assert_eq!(asc(CopyList::parse_lid1(&lid1(&[], &vec![segment_bytes(2); segments + 1]))), 0x2608);
-    assert_eq!(asc(CopyList::parse_lid1(&lid1(&vec![cscd_bytes(0xe4); cscds + 1], &vec![segment_bytes(2); segments]))), 0x1a00);
+    assert_eq!(asc(CopyList::parse_lid1(&longest(cscds + 1, segments))), 0x1a00);
     let mut inline = lid1(&[], &[]);
     inline[15] = 1;
     assert_eq!(asc(CopyList::parse_lid1(&inline)), 0x260b);
@@ -89,7 +123,7 @@ fn types_lengths_and_identifiers() {
         assert_eq!(asc(CopyList::parse_lid1(&lid1(&[cscd_bytes(kind)], &[]))), wanted);
         let wanted = match kind {
             2 => 0,
-            7 => 0x2600,
+            7 | 0x0a => 0x2600,
             _ => 0x2609,
         };
         assert_eq!(asc(CopyList::parse_lid1(&lid1(&[], &[segment_bytes(kind)]))), wanted);

@@ -1,7 +1,7 @@
 //! EXTENDED COPY in a room of two units.
 
 use super::*;
-use crate::copy::testing::{Room, cscd, list, out, receive, segment};
+use crate::copy::testing::{Room, byte_segment, cscd, list, out, receive, segment};
 use crate::effect::{FunctionKind, FunctionResponse};
 use crate::testing::{BLOCK, Event, reserve_out, write};
 use device::{Parameter, StoreFault};
@@ -93,6 +93,68 @@ fn block_lengths_may_differ() {
     let sense = room.outcome(0, 1, &out(LID1, 0, &list), &list).sense.unwrap();
     assert!(matches!(sense.specific, Some(KeySpecific::Field(field)) if field.byte == 16 + 64 + 1 && !field.in_cdb));
     assert_eq!(copy(&mut room, &crate::copy::testing::list(false, 1, &[large(cscd(0)), cscd(1)], &[segment(0, 1, 0, 0, 8)])), (0xa, 0x0d03));
+}
+
+#[test]
+fn bytes_go_in_whole_blocks() {
+    let mut room = Room::new(&[BlockSize::B512, BlockSize::new(4096).unwrap()]);
+    let try_it = |room: &mut Room, segment: Vec<u8>| copy(room, &list(false, 1, &[cscd(0), cscd(1)], &[segment]));
+    assert_eq!(try_it(&mut room, byte_segment(0, 1, (6, 1024), (1, 4096), 8192)), (0, 0));
+    assert_eq!(room.media[1][2 * 4096..4 * 4096], room.media[0][8 * 512..24 * 512]);
+    let status = room.good(0, 1, &receive(0, 1), &[]);
+    assert_eq!((be16(&status, 5), be32(&status, 8)), (Some(1), Some(8192)));
+    let before = room.media.clone();
+    for (source, destination, bytes) in [(1, 0, 4096), (0, 1, 4096), (0, 512, 4096), (0, 0, 4095), (0, 0, 512)] {
+        assert_eq!(try_it(&mut room, byte_segment(0, 1, (0, source), (0, destination), bytes)), (0xa, 0x260d), "{source} {destination} {bytes}");
+    }
+    for (source, destination, bytes) in [(u64::MAX, 0, 4096), (57, 0, 4096), (0, 8, 4096), (0, 0, u32::MAX - 4095)] {
+        assert_eq!(try_it(&mut room, byte_segment(0, 1, (source, 0), (destination, 0), bytes)), (0xa, 0x0000), "{source} {destination} {bytes}");
+    }
+    assert_eq!(try_it(&mut room, byte_segment(0, 1, (u64::MAX, 512), (0, 0), 4096)), (0xa, 0x0000), "no number goes round");
+    assert_eq!(try_it(&mut room, byte_segment(0, 1, (0, 0), (0, 0), 0)), (0, 0), "nothing is nothing");
+    assert_eq!(try_it(&mut room, byte_segment(0, 2, (0, 0), (0, 0), 512)), (0xa, 0x0d02));
+    assert!(room.media == before);
+}
+
+#[test]
+fn bytes_that_overlap_arrive_whole() {
+    let mut room = Room::pair();
+    let expected = room.media[0][..30 * BLOCK].to_vec();
+    assert_eq!(copy(&mut room, &list(false, 1, &[cscd(0)], &[byte_segment(0, 0, (0, 0), (1, 512), 30 * 512)])), (0, 0));
+    assert_eq!(room.media[0][2 * BLOCK..32 * BLOCK], expected);
+}
+
+#[test]
+fn good_with_sense_data() {
+    let mut room = Room::pair();
+    let mut list = list(true, 1, &[cscd(0), cscd(1)], &[segment(0, 1, 0, 0, 1), segment(0, 1, 1, 1, 1)]);
+    list[15] = 2;
+    let outcome = room.outcome(0, 1, &out(LID4, 0, &list), &list);
+    let sense = outcome.sense.unwrap();
+    assert_eq!((outcome.status, sense.key, sense.asc, sense.command_specific), (Status::GOOD, SenseKey::COMPLETED, Asc(0x0020), Some(2)));
+    assert_eq!(room.good(0, 1, &receive(5, 1), &[])[13..15], [0, 0], "the status has none: nothing is wrong");
+    list[15] = 3;
+    assert_eq!(room.outcome(0, 1, &out(LID4, 0, &list), &list).sense, None, "IMMED: nothing is done yet");
+}
+
+/// As many descriptors as RECEIVE COPY OPERATING PARAMETERS lets, all of them used.
+#[test]
+fn the_largest_list() {
+    let mut room = Room::pair();
+    let parameters = room.good(0, 1, &receive(3, 0), &[]);
+    let (cscds, segments) = (be16(&parameters, 8).unwrap(), be16(&parameters, 10).unwrap());
+    let descriptors: Vec<[u8; 32]> = (0..cscds).map(|index| cscd((index % 2) as u8)).collect();
+    let work: Vec<Vec<u8>> = (0..segments)
+        .map(|index| byte_segment((index % cscds) & !1, (index % cscds) | 1, (u64::from(index % 64), 0), (u64::from(63 - index % 64), 0), 512))
+        .collect();
+    let list = list(false, 1, &descriptors, &work);
+    assert_eq!(list.len() - 16, be32(&parameters, 12).unwrap() as usize);
+    assert_eq!(copy(&mut room, &list), (0, 0));
+    for lba in 0..64 {
+        assert_eq!(room.block(1, lba), room.block(0, 63 - lba), "{lba}");
+    }
+    let status = room.good(0, 1, &receive(0, 1), &[]);
+    assert_eq!((status[4], be16(&status, 5), be32(&status, 8)), (1, Some(segments), Some(u32::from(segments) * 512)));
 }
 
 #[test]

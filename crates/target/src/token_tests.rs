@@ -145,8 +145,8 @@ fn tokens_do_not_live_for_ever() {
 fn a_token_is_deleted_after_its_use() {
     let mut room = Room::pair();
     let made = token(&mut room, &[(3, 4)]);
-    assert_eq!(be32(&room.good(0, 1, &receive(8, 0), &[]), 0), Some(4 + 128));
-    assert_eq!(room.good(0, 1, &receive(8, 0), &[])[8..136], made[..128]);
+    assert_eq!(be32(&room.good(0, 1, &receive(8, 0), &[]), 0), Some(4 + 96));
+    assert_eq!(room.good(0, 1, &receive(8, 0), &[])[8..104], made[..96]);
     room.failures.insert(1, StoreFault::NoSpace);
     assert_eq!(use_token(&mut room, 1, 2, 0, &made, &[(40, 4)]), (7, 0x2707), "what this unit says is told as it is");
     assert_eq!(use_token(&mut room, 1, 2, 0, &made, &[(40, 4)]), (0, 0));

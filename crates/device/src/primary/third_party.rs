@@ -170,7 +170,7 @@ mod tests {
         assert_eq!((be64(limits, 20), be64(limits, 28)), (Some(1 << 21), Some(1 << 17)));
         assert_eq!(found[&1][4..22], [17, 0x83, 5, 0, 1, 0x10, 0x11, 0x1c, 0x84, 8, 0, 1, 3, 4, 5, 6, 7, 8]);
         assert_eq!((be16(&found[&4], 2), be16(&found[&4], 8), be16(&found[&4], 10)), (Some(0x1c), Some(64), Some(256)));
-        assert_eq!(found[&8][4..], [3, 0x02, 0x07, 0xe4]);
+        assert_eq!(found[&8][4..], [4, 0x02, 0x07, 0x0a, 0xe4, 0, 0, 0]);
         assert_eq!((found[&0x106].len(), be16(&found[&0x106], 46), be16(&found[&0x106], 50)), (96, Some(48), Some(0x2c)));
         assert_eq!(
             (be32(&found[&0x108], 8), found[&0x108][12], be32(&found[&0x108], 72), found[&0x108][76]),
@@ -183,9 +183,9 @@ mod tests {
     #[test]
     fn operating_parameters_agree_with_it() {
         let data = Bench::disk(8).device.copy_operating_parameters();
-        assert_eq!((be32(&data, 0), data.len(), data[4]), (Some(43), 47, 1));
-        assert_eq!((be16(&data, 8), be16(&data, 10), be32(&data, 12)), (Some(64), Some(256), Some(9216)));
+        assert_eq!((be32(&data, 0), data.len(), data[4]), (Some(44), 48, 1));
+        assert_eq!((be16(&data, 8), be16(&data, 10), be32(&data, 12)), (Some(64), Some(256), Some(10240)));
         assert_eq!((be16(&data, 34), data[36], data[37]), (Some(16), 16, 9));
-        assert_eq!(data[43..], [3, 0x02, 0x07, 0xe4]);
+        assert_eq!(data[43..], [4, 0x02, 0x07, 0x0a, 0xe4]);
     }
 }

@@ -3,7 +3,7 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use scsi::third_party_copy::{BlockCopy, CopyList, Cscd, End, PopulateToken, Segment, WriteUsingToken};
+use scsi::third_party_copy::{BlockCopy, ByteCopy, CopyList, Cscd, End, PopulateToken, Segment, WriteUsingToken};
 use scsi::{Asc, BlockRange, BlockSize, CopyEnd, DeviceType, Forwarded, Sense, SenseKey, Status};
 
 use super::{Answer, PartUnit, Question, TokenFacts, UnitFacts, aborted};
@@ -116,6 +116,7 @@ pub(crate) fn extended(list: &CopyList, answers: &[Answer], this: UnitFacts) -> 
     let job = |segment: &Segment| match segment {
         Segment::Verify { unit, ready } => world.verify(*unit, *ready),
         Segment::Copy(copy) => world.copy(copy),
+        Segment::CopyBytes(copy) => world.copy_bytes(copy),
     };
     list.segments.iter().map(|segment| job(segment).unwrap_or_else(Job::Fails)).collect()
 }
@@ -171,27 +172,47 @@ impl World<'_> {
                 false => aborted(INEXACT_SEGMENT),
             });
         }
-        let source_start = start(copy.source_lba, bytes, source_facts, CopyEnd::Source)?;
-        let destination_start = start(copy.destination_lba, bytes, destination_facts, CopyEnd::Destination)?;
-        let overlaps = destination_start > source_start && destination_start - source_start < bytes;
-        Ok(Job::Blocks(Blocks {
-            source,
-            source_start,
-            source_size,
-            destination,
-            destination_start,
-            destination_size,
-            bytes,
-            backward: self.same(copy) && overlaps,
-            token: None,
-        }))
+        blocks((source, source_facts, copy.source_lba), (destination, destination_facts, copy.destination_lba), bytes)
     }
 
-    /// May both ends be one unit? Descriptors may differ and name the same one, so two of one block length count as such: order is free otherwise.
-    fn same(&self, copy: &BlockCopy) -> bool {
-        let size = |end: End| self.unit(end).ok().map(|(_, facts, _)| facts.block_size);
-        size(copy.source) == size(copy.destination)
+    /// Bytes are moved as blocks: DATA SEGMENT GRANULARITY says so, and what is not whole blocks violates it.
+    fn copy_bytes(&self, copy: &ByteCopy) -> Result<Job, Sense> {
+        let (source, source_facts, _) = self.blocks(copy.source)?;
+        let (destination, destination_facts, _) = self.blocks(copy.destination)?;
+        let bytes = u64::from(copy.bytes);
+        if bytes == 0 {
+            return Ok(Job::Nothing);
+        }
+        let first = |lba: u64, offset: u16, facts: UnitFacts| {
+            let block = u64::from(facts.block_size.bytes());
+            let whole = u64::from(offset).is_multiple_of(block) && bytes.is_multiple_of(block);
+            // What lies behind the last possible number is behind the end as well.
+            if whole { Ok(lba.saturating_add(u64::from(offset) / block)) } else { Err(aborted(GRANULARITY_VIOLATION)) }
+        };
+        let source_lba = first(copy.source_lba, copy.source_offset, source_facts)?;
+        let destination_lba = first(copy.destination_lba, copy.destination_offset, destination_facts)?;
+        blocks((source, source_facts, source_lba), (destination, destination_facts, destination_lba), bytes)
     }
+}
+
+/// Whole blocks of both ends: each is a unit, what is known of it, and the first block.
+fn blocks(source: (PartUnit, UnitFacts, u64), destination: (PartUnit, UnitFacts, u64), bytes: u64) -> Result<Job, Sense> {
+    let source_start = start(source.2, bytes, source.1, CopyEnd::Source)?;
+    let destination_start = start(destination.2, bytes, destination.1, CopyEnd::Destination)?;
+    let overlaps = destination_start > source_start && destination_start - source_start < bytes;
+    // Descriptors may differ and name the same unit, so two of one block length count as one: order is free otherwise.
+    let may_be_one = source.1.block_size == destination.1.block_size;
+    Ok(Job::Blocks(Blocks {
+        source: source.0,
+        source_start,
+        source_size: source.1.block_size,
+        destination: destination.0,
+        destination_start,
+        destination_size: destination.1.block_size,
+        bytes,
+        backward: may_be_one && overlaps,
+        token: None,
+    }))
 }
 
 /// First byte of the blocks. What lies behind the end is known without asking the unit, which would say the same. A unit without a medium has no end: it says so itself.

@@ -17,8 +17,9 @@ const IN_BLOCKS: u8 = 0xf1;
 const RUNNING_DELAY: u32 = 100;
 const ENDED_DELAY: u32 = 0xffff_fffe;
 
-/// Bytes of a token that REPORT ALL ROD TOKENS tells: without the secret part, nobody can use them.
-const MANAGEMENT_TOKEN: usize = 128;
+/// Bytes of a ROD management token, as REPORT ALL ROD TOKENS tells it: type, identifier, creator and number of bytes. FreeBSD's target has them as long. Without
+/// the rest of the token nobody can use it.
+const MANAGEMENT_TOKEN: usize = 96;
 
 /// What follows the status and the sense data.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

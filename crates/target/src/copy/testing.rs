@@ -320,6 +320,19 @@ pub fn segment(from: u16, to: u16, source: u64, destination: u64, blocks: u16) -
     bytes
 }
 
+/// Block to block with offset: LBA and bytes from there.
+pub fn byte_segment(from: u16, to: u16, source: (u64, u16), destination: (u64, u16), bytes: u32) -> Vec<u8> {
+    let mut segment = vec![0x0a, 0, 0, 0x1c];
+    segment.extend(from.to_be_bytes());
+    segment.extend(to.to_be_bytes());
+    segment.extend(bytes.to_be_bytes());
+    segment.extend(source.0.to_be_bytes());
+    segment.extend(destination.0.to_be_bytes());
+    segment.extend(source.1.to_be_bytes());
+    segment.extend(destination.1.to_be_bytes());
+    segment
+}
+
 /// List of EXTENDED COPY(LID1), or of EXTENDED COPY when `long`.
 pub fn list(long: bool, identifier: u8, cscds: &[[u8; 32]], segments: &[Vec<u8>]) -> Vec<u8> {
     let segments = segments.concat();

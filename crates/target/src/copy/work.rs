@@ -23,6 +23,8 @@ const ZERO_PIECE: u64 = 32 << 20;
 const DEVICE_FAILURE: Asc = Asc(0x0d01);
 /// COPY TARGET DEVICE DATA UNDERRUN.
 const DATA_UNDERRUN: Asc = Asc(0x0d04);
+/// EXTENDED COPY INFORMATION AVAILABLE.
+const INFORMATION_AVAILABLE: Asc = Asc(0x0020);
 /// INSUFFICIENT RESOURCES TO CREATE ROD TOKEN.
 const NO_ROOM_FOR_TOKEN: Asc = Asc(0x550d);
 
@@ -272,6 +274,9 @@ impl Unit {
             self.task_ended(slot, task.generation);
         } else {
             outcome.data_out = fetched;
+            if outcome.status == Status::GOOD {
+                outcome.sense = good_sense(&copy);
+            }
             self.tasks.set_state(slot, State::Running);
             self.advance(slot, Step::Finish(outcome));
         }
@@ -301,6 +306,13 @@ impl Unit {
             Err(asc) => Outcome::check(Sense::illegal(asc)),
         }
     }
+}
+
+/// G_SENSE: how many segments were done.
+fn good_sense(copy: &plan::Copy) -> Option<Sense> {
+    let Plan::Extended(list) = &copy.plan else { return None };
+    let sense = Sense::new(SenseKey::COMPLETED, INFORMATION_AVAILABLE);
+    list.good_sense.then(|| segment_sense(sense, copy.at))
 }
 
 /// Where the next piece begins, from the beginning of the blocks, and its bytes.

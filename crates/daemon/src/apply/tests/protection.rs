@@ -110,3 +110,37 @@ fn a_unit_with_protection_carries_checks_and_keeps_it() {
     drop(host);
     house.end();
 }
+
+/// EXTENDED COPY of one block of LUN 2 to another.
+fn copy(from: u8, to: u8) -> Command {
+    let mut list = vec![0; 16 + 28];
+    list[11] = 28;
+    list[16..24].copy_from_slice(&[2, 0, 0, 0x18, 0xff, 0xff, 0xff, 0xff]);
+    (list[27], list[35], list[43]) = (1, from, to);
+    let mut cdb = [0; 16];
+    (cdb[0], cdb[13]) = (0x83, 44);
+    Command::new(2, &cdb).writing(list)
+}
+
+#[test]
+fn a_copy_checks_protection_at_its_source_and_makes_it_anew() {
+    let image = Image::new("protection-copy");
+    let house = House::new();
+    house.done(image.unit(Some("protection-1")));
+    let mut host = house.host();
+    assert_eq!(run(&mut host, Command::new(2, &cdb(0x8a, 3, true)).writing(protected_block(0, GUARD_OF_ZEROS, 3))).0, GOOD);
+    assert_eq!(run(&mut host, copy(3, 40)).0, GOOD);
+    assert_eq!(read(&mut host, 40), (GOOD, protected_block(0, GUARD_OF_ZEROS, 40)), "with the reference tag of its new place");
+    // WRPROTECT 011b: whatever is sent is kept, unchecked.
+    let mut unchecked = cdb(0x8a, 5, false);
+    unchecked[1] = 3 << 5;
+    assert_eq!(run(&mut host, Command::new(2, &unchecked).writing(protected_block(7, 0xbad0, 5))).0, GOOD);
+    let tag = host.submit(copy(5, 41));
+    let done = host.done(tag);
+    assert_eq!(outcome(&done), (2, 0xa, 0x0d01));
+    let forwarded = done.sense.get(19..).expect("the source's status and sense");
+    assert_eq!((done.sense[18], forwarded[2] & 15, &forwarded[12..14]), (2, 0xb, &[0x10, 0x01][..]), "{:02x?}", done.sense);
+    assert_eq!(read(&mut host, 41), (GOOD, [vec![0; 512], vec![0xff; 8]].concat()), "and nothing was written");
+    drop(host);
+    house.end();
+}
