@@ -1,8 +1,10 @@
 //! The front of a logical unit: gates, dispatch, medium, settings.
 
+mod medium;
+mod settings;
+
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
-use alloc::string::String;
 use alloc::vec::Vec;
 
 use scsi::command::{self, CommandRow, Operation, Refusal};
@@ -17,8 +19,8 @@ use crate::disk::scan::{self, Scan};
 use crate::disk::streams::Streams;
 use crate::disk::thresholds::{self, Thresholds};
 use crate::errand::Errands;
-use crate::operation::{Notice, PortIdentity, Request, Step, StoreFault, StoreOp, StoreResult};
-use crate::parameter::{Medium, Parameter, ParameterError, UnitSettings, UnitView};
+use crate::operation::{Notice, PortIdentity, Request, Step, StoreFault, StoreResult};
+use crate::parameter::{Medium, UnitSettings};
 use crate::primary::buffers::Buffers;
 use crate::primary::control::{self, Interlock, QueueErrors};
 use crate::primary::diagnostics::{self, Diagnostics};
@@ -486,180 +488,9 @@ impl Device {
         control::interlock(&self.modes)
     }
 
-    /// Changes one setting.
-    ///
-    /// # Errors
-    /// [`ParameterError::RemovalPrevented`] when the unit is to go offline while an initiator prevents it; [`ParameterError::Invalid`] when it
-    /// is to go online without a medium, or a value does not fit its field.
-    pub fn set(&mut self, parameter: Parameter) -> Result<(), ParameterError> {
-        let notice = match parameter {
-            Parameter::ScsiId(text) => assign(&mut self.settings.scsi_id, text, 36),
-            Parameter::ScsiSn(text) => assign(&mut self.settings.scsi_sn, text, 36),
-            Parameter::VendorId(text) => assign(&mut self.settings.vendor, text, 8),
-            Parameter::ProductId(text) => assign(&mut self.settings.product, text, 16),
-            Parameter::ProductRev(text) => assign(&mut self.settings.revision, text, 4),
-            Parameter::Removable(removable) => replace(&mut self.settings.removable, removable).then_some(INQUIRY_DATA_CHANGED),
-            Parameter::ThinProvisioning(thin) => {
-                self.modes.set_thin(thin);
-                replace(&mut self.settings.thin, thin).then_some(INQUIRY_DATA_CHANGED)
-            }
-            Parameter::ReadOnly(read_only) => replace(&mut self.settings.read_only, read_only).then_some(MODE_PARAMETERS_CHANGED),
-            Parameter::SenseFormat(format) => self.modes.set_descriptor_sense(format == SenseFormat::Descriptor).then_some(MODE_PARAMETERS_CHANGED),
-            Parameter::Online(online) => return self.set_online(online, None),
-            Parameter::ModePage { page, subpage, size, data } => {
-                self.modes.set_page(page, subpage, size, &data)?;
-                self.modes_changed();
-                Some(MODE_PARAMETERS_CHANGED)
-            }
-            Parameter::DefaultModePage { page, subpage } => {
-                let mut own = if self.kind == DeviceType::DISK { ModePages::disk(self.settings.thin) } else { ModePages::none() };
-                own.set_protection(self.protection.is_some());
-                self.modes.restore_page(page, subpage, &own);
-                self.modes_changed();
-                Some(MODE_PARAMETERS_CHANGED)
-            }
-            geometry => self.set_geometry(geometry)?,
-        };
-        if let Some(asc) = notice {
-            self.notify(asc, None);
-        }
-        Ok(())
-    }
-
-    fn set_geometry(&mut self, parameter: Parameter) -> Result<Option<Asc>, ParameterError> {
-        let geometry = &mut self.geometry;
-        let (changed, asc) = match parameter {
-            Parameter::Lbppbe(exponent) if exponent <= 15 => (replace(&mut geometry.physical_exponent, Some(exponent)), CAPACITY_DATA_CHANGED),
-            Parameter::AutomaticLbppbe => (replace(&mut geometry.physical_exponent, None), CAPACITY_DATA_CHANGED),
-            // Fourteen bits in READ CAPACITY(16); what does not fit must not spill into LBPME and LBPRZ.
-            Parameter::LowestAlignedLba(lba) if lba < 1 << 14 => (replace(&mut geometry.lowest_aligned, lba), CAPACITY_DATA_CHANGED),
-            Parameter::OptimalTransferGranularity(blocks) => (replace(&mut geometry.optimal_granularity, blocks), INQUIRY_DATA_CHANGED),
-            Parameter::OptimalTransferLength(blocks) => (replace(&mut geometry.optimal_length, blocks), INQUIRY_DATA_CHANGED),
-            Parameter::RotationRate(rate) => (replace(&mut geometry.rotation_rate, rate), INQUIRY_DATA_CHANGED),
-            _ => return Err(ParameterError::Invalid),
-        };
-        Ok(changed.then_some(asc))
-    }
-
-    /// Takes the unit offline or online. `except`: the nexus whose START STOP UNIT did it.
-    pub(crate) fn set_online(&mut self, online: bool, except: Option<u64>) -> Result<(), ParameterError> {
-        if self.kind != DeviceType::DISK || online == self.online {
-            return Ok(());
-        }
-        if online && self.medium.is_none() {
-            return Err(ParameterError::Invalid);
-        }
-        if !online && self.removal_prevented() {
-            return Err(ParameterError::RemovalPrevented);
-        }
-        self.online = online;
-        if online {
-            self.notify(MEDIUM_MAY_HAVE_CHANGED, except);
-        }
-        Ok(())
-    }
-
-    /// The unit as `show` prints it.
-    pub fn view(&self) -> UnitView {
-        UnitView {
-            device_type: self.kind,
-            scsi_id: self.settings.scsi_id.clone(),
-            scsi_sn: self.settings.scsi_sn.clone(),
-            bytes: self.medium.map_or(0, |medium| medium.bytes),
-            block_size: if self.kind == DeviceType::DISK { self.settings.block_size.bytes() } else { 1 },
-            online: self.online,
-            removable: self.settings.removable,
-            prevent_removal: self.removal_prevented(),
-            read_only: self.read_only(),
-            swp: self.modes.software_write_protect(),
-            thin: self.thin(),
-            protection: self.protection.map(Protection::number),
-        }
-    }
-
-    /// A medium arrives (the unit goes online), goes, or changes size. Commands that began with the old one do not touch the new one.
-    pub fn set_medium(&mut self, medium: Option<Medium>) {
-        if self.kind != DeviceType::DISK {
-            return;
-        }
-        let was_online = self.online;
-        let old = core::mem::replace(&mut self.medium, medium);
-        self.online = medium.is_some();
-        let resized = matches!((old, medium), (Some(old), Some(new)) if old.bytes != new.bytes);
-        // A medium that grows under running commands is the same one, and their blocks are still there.
-        let grown = was_online && matches!((old, medium), (Some(old), Some(new)) if old.bytes <= new.bytes);
-        if !grown {
-            self.epoch = self.epoch.wrapping_add(1);
-            self.edition = self.edition.wrapping_add(1);
-            self.forget_medium();
-        }
-        if !was_online && self.online {
-            self.notify(MEDIUM_MAY_HAVE_CHANGED, None);
-        }
-        if resized {
-            self.notify(CAPACITY_DATA_CHANGED, None);
-        }
-    }
-
-    /// The medium has another size and is the same otherwise: commands go on, those that reach behind a nearer end find it out ([`holds`](Device::holds)).
-    pub fn resize(&mut self, bytes: u64) {
-        if self.medium.is_some_and(|medium| bytes < medium.bytes) {
-            self.edition = self.edition.wrapping_add(1);
-        }
-        if let Some(medium) = &mut self.medium
-            && replace(&mut medium.bytes, bytes)
-        {
-            self.notify(CAPACITY_DATA_CHANGED, None);
-        }
-    }
-
-    /// Another medium in the place of this one, while commands run: none of them is disturbed, each store operation goes where the shell sends it.
-    ///
-    /// A removable unit tells a medium change; any tells another capacity. A fixed disk of the same size tells nothing: whoever exchanges it under
-    /// its users says that the same data are there.
-    pub fn exchange(&mut self, medium: Medium) {
-        if self.medium.is_none() || self.kind != DeviceType::DISK {
-            return self.set_medium(Some(medium));
-        }
-        let told = |device: &Device| (device.blocks(), device.physical_exponent());
-        let (capacity, protected) = (told(self), self.read_only());
-        self.medium = Some(medium);
-        self.edition = self.edition.wrapping_add(1);
-        if self.settings.removable && self.online {
-            self.notify(MEDIUM_MAY_HAVE_CHANGED, None);
-        }
-        if told(self) != capacity {
-            self.notify(CAPACITY_DATA_CHANGED, None);
-        }
-        if self.read_only() != protected {
-            self.notify(MODE_PARAMETERS_CHANGED, None);
-        }
-    }
-
-    /// Number of the medium: while it stays, nobody but store operations changes data. It changes when the medium is replaced or cut.
-    pub fn medium_edition(&self) -> u32 {
-        self.edition
-    }
-
     /// An initiator keeps the medium in.
     pub fn is_removal_prevented(&self) -> bool {
         self.removal_prevented()
-    }
-
-    /// False when the operation reaches behind the end of the medium: it was made smaller after the range check.
-    pub fn holds(&self, op: &StoreOp) -> bool {
-        self.medium.is_none_or(|medium| op.end() <= medium.bytes)
-    }
-
-    /// What was known of the medium that is gone: bad blocks, and an erasure that was cut short.
-    fn forget_medium(&mut self) {
-        self.errands.drop_erase();
-        diagnostics::disturb(self);
-        scan::forget(self);
-        self.statistics.pending.clear();
-        self.marked = Marked::default();
-        self.reassigned.clear();
-        self.erasure = None;
     }
 
     /// Logical block length.
@@ -681,17 +512,6 @@ impl Device {
 
     pub(crate) fn is_ready(&self) -> bool {
         self.online && (self.kind != DeviceType::DISK || self.blocks() > 0)
-    }
-
-    /// Why the unit is not ready: no medium in a removable one, otherwise the code of the original for an offline one.
-    pub(crate) fn not_ready(&self) -> Sense {
-        let asc = if self.settings.removable { Asc::MEDIUM_NOT_PRESENT } else { Asc::BECOMING_READY };
-        Sense::new(SenseKey::NOT_READY, asc)
-    }
-
-    /// As [`not_ready`](Device::not_ready), for a command whose medium was exchanged while it ran.
-    fn not_ready_now(&self) -> Sense {
-        if self.is_ready() { Sense::new(SenseKey::NOT_READY, Asc::NOT_READY) } else { self.not_ready() }
     }
 
     pub(crate) fn read_only(&self) -> bool {
@@ -766,18 +586,13 @@ fn replace<T: PartialEq>(place: &mut T, new: T) -> bool {
     changed
 }
 
-/// Puts a text of at most `limit` characters in place, cut without complaint as the original does it.
-fn assign(place: &mut String, text: String, limit: usize) -> Option<Asc> {
-    let cut = text.chars().take(limit).collect();
-    replace(place, cut).then_some(INQUIRY_DATA_CHANGED)
-}
-
 #[cfg(test)]
 mod tests {
     use alloc::vec;
 
     use super::*;
     use crate::tests::bench::{Bench, medium, port, settings};
+    use crate::{Parameter, StoreOp};
     use scsi::Status;
 
     const READY: [u8; 6] = [0; 6];
