@@ -216,3 +216,17 @@ fn the_secret_is_told_to_those_who_made_it() {
     assert!(made[128..152].iter().any(|byte| *byte != 0));
     assert_eq!(room.sense(0, 2, &receive(7, 3), &[]), (5, 0x2400), "not to another nexus");
 }
+
+#[test]
+fn a_token_serves_its_own_unit_twice() {
+    let mut room = Room::pair();
+    let made = token(&mut room, &[(0, 4)]);
+    for flags in [0, 0, 2] {
+        assert_eq!(use_token(&mut room, 0, flags, 0, &made, &[(40, 4)]), (0, 0));
+        assert_eq!(room.block(0, 43), room.block(0, 3));
+    }
+    assert_eq!(use_token(&mut room, 0, 0, 0, &made, &[(40, 4)]), (5, 0x2309));
+    let made = token(&mut room, &[(0, 4)]);
+    assert_eq!(use_token(&mut room, 0, 0, 0, &made, &[(3, 4)]), (0, 0), "one piece, which was read before the write voids it");
+    assert_eq!(use_token(&mut room, 0, 0, 0, &made, &[(40, 4)]), (5, 0x2306));
+}
