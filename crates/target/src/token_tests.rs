@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::copy::testing::{Room, out, populate, receive, write_using};
-use crate::testing::{BLOCK, Event, write};
+use crate::testing::{BLOCK, Event, reserve_out, write};
 use device::StoreFault;
 use scsi::response::{be16, be32, be64};
 use scsi::third_party_copy::TOKEN_BYTES;
@@ -229,4 +229,99 @@ fn a_token_serves_its_own_unit_twice() {
     let made = token(&mut room, &[(0, 4)]);
     assert_eq!(use_token(&mut room, 0, 0, 0, &made, &[(3, 4)]), (0, 0), "one piece, which was read before the write voids it");
     assert_eq!(use_token(&mut room, 0, 0, 0, &made, &[(40, 4)]), (5, 0x2306));
+}
+
+/// Disjoint ranges in the order in which they were drawn; some are empty.
+fn draw_ranges(random: &mut super::random_tests::Random, blocks: u64) -> Vec<(u64, u32)> {
+    let mut ranges: Vec<(u64, u32)> = Vec::new();
+    for _ in 0..1 + random.below(4) {
+        let start = random.below(blocks);
+        let count = random.below(5).min(blocks - start);
+        let apart = |other: &(u64, u32)| start + count <= other.0 || other.0 + u64::from(other.1) <= start;
+        if ranges.iter().all(apart) {
+            ranges.push((start, count as u32));
+        }
+    }
+    ranges
+}
+
+/// WRITE USING TOKEN against a plain model: the bytes of the token one after the other, from the offset on, into the ranges one after the other.
+#[test]
+fn ranges_and_offsets_are_those_of_a_plain_model() {
+    let large = BlockSize::new(4096).unwrap();
+    let (mut good, mut short, mut refused) = (0, 0, 0);
+    for seed in 0..2000 {
+        let mut random = super::random_tests::Random(seed);
+        let sizes = [[BlockSize::B512; 2], [BlockSize::B512, large], [large, BlockSize::B512]][random.below(3) as usize];
+        let mut room = Room::new(&sizes);
+        let bytes = sizes.map(|size| u64::from(size.bytes()));
+        let blocks = bytes.map(|size| (BLOCK as u64 * 64) / size);
+        let from = draw_ranges(&mut random, blocks[0]);
+        if from.iter().all(|(_, count)| *count == 0) {
+            continue;
+        }
+        let (to, offset) = (draw_ranges(&mut random, blocks[1]), random.below(4));
+        let span = |(start, count): &(u64, u32), size: u64| (start * size) as usize..((start + u64::from(*count)) * size) as usize;
+        let rod: Vec<u8> = from.iter().flat_map(|range| room.media[0][span(range, bytes[0])].to_vec()).collect();
+        let mut expected = room.media.clone();
+        let mut rest = rod.get((offset * bytes[1]) as usize..).unwrap_or(&[]);
+        let beyond = rest.is_empty();
+        for range in &to {
+            let place = &mut expected[1][span(range, bytes[1])];
+            let (now, later) = rest.split_at(rest.len().min(place.len()));
+            place[..now.len()].copy_from_slice(now);
+            rest = later;
+        }
+        let made = token(&mut room, &from);
+        match use_token(&mut room, 1, 0, offset, &made, &to) {
+            (0, 0) => {
+                assert!(!beyond && room.media == expected, "seed {seed}");
+                let status = room.good(1, 2, &receive(5, 4), &[]);
+                let wanted: u64 = to.iter().map(|(_, count)| u64::from(*count)).sum();
+                let left = (rod.len() as u64 / bytes[1]).saturating_sub(offset);
+                assert_eq!(be64(&status, 16), Some(wanted.min(left)), "seed {seed}");
+                assert_eq!(status[5], if wanted > left { 3 } else { 1 }, "seed {seed}");
+                (good, short) = (good + 1, short + usize::from(wanted > left));
+            }
+            (5, 0x2600) => assert!(beyond, "seed {seed}"),
+            (5, 0x260d) => {
+                assert_ne!(bytes[0], bytes[1], "seed {seed}");
+                assert_eq!(expected[0], room.media[0]);
+                refused += 1;
+            }
+            other => panic!("seed {seed}: {other:x?}"),
+        }
+    }
+    assert!(good > 500 && short > 50 && refused > 50, "{good} went well, {short} of them short, {refused} were refused");
+}
+
+#[test]
+fn a_token_opens_no_reserved_unit() {
+    let mut room = Room::pair();
+    let made = token(&mut room, &[(3, 4)]);
+    for unit in 0..2 {
+        let (register, key) = reserve_out(0, 0, 0, 7);
+        assert_eq!(room.sense(unit, 1, &register, &key), (0, 0));
+        let (reserve, key) = reserve_out(1, 3, 7, 0);
+        assert_eq!(room.sense(unit, 1, &reserve, &key), (0, 0));
+        let list = write_using(0, 0, &made, &[(40, 4)]);
+        let outcome = room.outcome(1, 2, &out(WRITE_USING, 4, &list), &list);
+        if unit == 0 {
+            let told = outcome.sense.unwrap();
+            let forwarded = told.forwarded.unwrap();
+            assert_eq!((told.key.0, told.asc.0), (0xa, 0x0d01));
+            assert_eq!((forwarded.from, forwarded.status, forwarded.sense), (scsi::CopyEnd::Source, Status::RESERVATION_CONFLICT.0, None));
+        } else {
+            assert_eq!(outcome.status, Status::RESERVATION_CONFLICT, "the unit that would be written");
+        }
+        assert_eq!(room.block(1, 40)[0], 40 ^ 0x80, "nothing was copied");
+        let (clear, key) = reserve_out(3, 0, 7, 0);
+        assert_eq!(room.sense(unit, 1, &clear, &key), (0, 0));
+    }
+    let list = populate(&[(3, 4)]);
+    let (register, key) = reserve_out(0, 0, 0, 7);
+    assert_eq!(room.sense(0, 1, &register, &key), (0, 0));
+    let (reserve, key) = reserve_out(1, 3, 7, 0);
+    assert_eq!(room.sense(0, 1, &reserve, &key), (0, 0));
+    assert_eq!(room.outcome(0, 2, &out(POPULATE, 3, &list), &list).status, Status::RESERVATION_CONFLICT, "and none is made there");
 }
